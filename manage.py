@@ -1,0 +1,11 @@
+#!/usr/bin/env python
+"""The project's commands: migrate, import_claims, detect, worker, export_sdl and the others (`manage.py help`)."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+    execute_from_command_line(sys.argv)
