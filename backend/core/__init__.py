@@ -1,0 +1,1 @@
+"""What every app stands on: errors, identity, tenancy, ids and the declarations of tenant tables."""

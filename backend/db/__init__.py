@@ -1,0 +1,1 @@
+"""PostgreSQL itself: the embedded server, the read snapshot and cached SQL text."""
