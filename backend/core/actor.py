@@ -1,0 +1,83 @@
+"""Who asks, for which organization, with which rights and why."""
+
+import uuid
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from backend.core.errors import Forbidden
+
+
+class Role(StrEnum):
+    """What a member of an organization may do."""
+
+    OWNER = "OWNER"
+    ADMIN = "ADMIN"
+    ANALYST = "ANALYST"
+    VIEWER = "VIEWER"
+    AUDITOR = "AUDITOR"
+    SERVICE = "SERVICE"
+
+
+class Right(StrEnum):
+    """One row of the matrix of rights; also the scopes that an API token of a SERVICE can be given."""
+
+    READ = "read"
+    CLAIMS_READ = "claims:read"
+    IMPORT = "import"
+    IMPORT_ROLLBACK = "import:rollback"
+    DETECT = "detect"
+    JUDGE = "judge"
+    RULES = "rules"
+    MAPPINGS = "mappings"
+    AGENTS_READ = "agents:read"
+    AGENTS_WRITE = "agents:write"
+    MEMBERS = "members"
+    AUDIT_READ = "audit:read"
+    ORGANIZATION = "organization"
+
+
+_EVERY = frozenset(Right)
+_RIGHTS: dict[Role, frozenset[Right]] = {
+    Role.OWNER: _EVERY,
+    Role.ADMIN: _EVERY - {Right.ORGANIZATION},
+    Role.ANALYST: frozenset(
+        {Right.READ, Right.CLAIMS_READ, Right.IMPORT, Right.DETECT, Right.JUDGE, Right.MAPPINGS, Right.AGENTS_READ}
+    ),
+    Role.VIEWER: frozenset({Right.READ}),
+    Role.AUDITOR: frozenset({Right.READ, Right.AGENTS_READ, Right.AUDIT_READ}),
+    Role.SERVICE: frozenset(),
+}
+# A program never administers people, nor the organization itself, whatever its scopes say.
+SERVICE_SCOPES = frozenset(
+    {Right.READ, Right.CLAIMS_READ, Right.IMPORT, Right.DETECT, Right.AGENTS_READ, Right.AGENTS_WRITE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """One principal acting for one organization."""
+
+    organization_id: uuid.UUID
+    role: Role
+    user_id: uuid.UUID | None = None
+    token_id: uuid.UUID | None = None
+    scopes: frozenset[Right] = field(default_factory=frozenset)
+    purpose: str | None = None
+    request_id: str = ""
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """What this principal may do: the role's rights, cut to the token's scopes where a token was used."""
+        if self.role is Role.SERVICE:
+            return self.scopes & SERVICE_SCOPES
+        return _RIGHTS[self.role] & self.scopes if self.token_id else _RIGHTS[self.role]
+
+    def require(self, right: Right) -> None:
+        """Raises: Forbidden when the principal lacks the right."""
+        if right not in self.rights:
+            raise Forbidden
+
+    @classmethod
+    def system(cls, organization_id: uuid.UUID, purpose: str) -> "Actor":
+        """The product itself (commands and jobs), for one organization."""
+        return cls(organization_id=organization_id, role=Role.OWNER, purpose=purpose, request_id=purpose)

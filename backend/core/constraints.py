@@ -1,0 +1,108 @@
+"""What tenant tables owe the database, declared on the models so that makemigrations writes it. No field lives here."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models.constraints import BaseConstraint
+
+_TENANT = "nullif(current_setting('app.organization_id', true), '')::uuid"
+
+
+class OrderIndex(models.Index):
+    """An index that serves one named order; PostgreSQL's limit of 63 characters applies instead of Django's portable 30."""
+
+    max_name_length = 63
+
+
+class _DatabaseRule(BaseConstraint):
+    """A rule that the database alone enforces, created after the table."""
+
+    def constraint_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+        """Nothing inline: the rule needs the finished table, so it runs at the end of the migration."""
+        assert model is not None and schema_editor is not None
+        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
+        return None  # type: ignore[return-value]  # Django drops a None from the column list; the stub says str
+
+    def validate(self, *_args: Any, **_kwargs: Any) -> None:
+        """Nothing to check in Python: the database decides."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+
+    __hash__ = BaseConstraint.__hash__
+
+
+class TenantPolicy(_DatabaseRule):
+    """Row-level security, enabled and forced, with the one policy that keeps organizations apart.
+
+    An unset organization matches no row, for reading and for writing alike. The policy comes before ENABLE, so that no
+    moment exists in which the table is enabled without one.
+    """
+
+    def create_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+        """CREATE POLICY, ENABLE and FORCE ROW LEVEL SECURITY."""
+        assert model is not None and schema_editor is not None
+        table, name = schema_editor.quote_name(model._meta.db_table), schema_editor.quote_name(self.name)
+        return (
+            f"CREATE POLICY {name} ON {table} USING (organization_id = {_TENANT}) WITH CHECK (organization_id = {_TENANT});"
+            f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+        )
+
+    def remove_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+        """NO FORCE, DISABLE ROW LEVEL SECURITY and DROP POLICY."""
+        assert model is not None and schema_editor is not None
+        table, name = schema_editor.quote_name(model._meta.db_table), schema_editor.quote_name(self.name)
+        return (
+            f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"
+            f" DROP POLICY {name} ON {table}"
+        )
+
+
+class TenantReference(_DatabaseRule):
+    """FOREIGN KEY (organization_id, x_id) REFERENCES target (organization_id, id).
+
+    Foreign-key checks ignore row-level security, so a key without the organization would let one tenant point at
+    another's row.
+    """
+
+    def __init__(self, *, field: str, name: str) -> None:
+        self.field = field
+        super().__init__(name=name)
+
+    def deconstruct(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        """The arguments for the migration file."""
+        path, args, kwargs = super().deconstruct()
+        return path, tuple(args), {**kwargs, "field": self.field}
+
+    def create_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+        """ADD CONSTRAINT with both columns."""
+        assert model is not None and schema_editor is not None
+        quote = schema_editor.quote_name
+        field = model._meta.get_field(self.field)
+        target = field.related_model
+        assert isinstance(target, type) and isinstance(field, models.ForeignKey)
+        return (
+            f"ALTER TABLE {quote(model._meta.db_table)} ADD CONSTRAINT {quote(self.name)}"
+            f" FOREIGN KEY (organization_id, {quote(field.column)})"
+            f" REFERENCES {quote(target._meta.db_table)} (organization_id, id)"
+        )
+
+    def remove_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
+        """DROP CONSTRAINT."""
+        assert model is not None and schema_editor is not None
+        quote = schema_editor.quote_name
+        return f"ALTER TABLE {quote(model._meta.db_table)} DROP CONSTRAINT {quote(self.name)}"
+
+
+def one_of(table: str, field: str, values: Iterable[Any]) -> models.CheckConstraint:
+    """The CHECK that a column holds one of the values of an enum."""
+    members = [value.value if isinstance(value, Enum) else value for value in values]
+    return models.CheckConstraint(condition=models.Q(**{f"{field}__in": members}), name=f"{table}_{field}_ck")
+
+
+def check(table: str, rule: str, condition: models.Q) -> models.CheckConstraint:
+    """A CHECK named `<table>_<rule>_ck`."""
+    return models.CheckConstraint(condition=condition, name=f"{table}_{rule}_ck")
