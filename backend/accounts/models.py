@@ -1,0 +1,131 @@
+"""Tables of people, organizations, memberships, API tokens and idempotency keys."""
+
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from backend.core.actor import Right, Role
+from backend.core.constraints import check, one_of
+from backend.core.ids import uuid7
+from backend.core.tenant_models import TenantModel
+
+
+class UserAccounts(BaseUserManager["User"]):
+    """Creates users."""
+
+    def create_user(self, email: str, password: str | None = None, **extra: object) -> "User":
+        """A person who signs in with an e-mail address."""
+        user = self.model(email=email.strip().casefold(), **extra)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **extra: object) -> "User":
+        """A platform administrator, who has no access to any organization's data."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **extra)
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person; belongs to organizations by memberships."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=120, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects: ClassVar[UserAccounts] = UserAccounts()
+    USERNAME_FIELD = "email"
+
+    class Meta:
+        db_table = "user_account"
+
+
+class PhiPolicy(models.TextChoices):
+    """What happens to free text in which the PHI scanner finds something."""
+
+    REJECT = "REJECT"
+    REDACT = "REDACT"
+
+
+class Organization(models.Model):
+    """The tenant. It has no row-level security of its own: it holds no patient data, and sign-in needs its name."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.TextField(unique=True)
+    timezone = models.TextField(default="UTC")
+    phi_policy = models.TextField(choices=PhiPolicy.choices, default=PhiPolicy.REJECT)
+    retention_days = models.IntegerField(default=760)
+    fdr_q = models.FloatField(default=0.05)
+    severity_lift_cents = models.BigIntegerField(default=5_000_000)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "organization"
+        constraints = [
+            one_of("organization", "phi_policy", PhiPolicy),
+            check("organization", "retention_days", Q(retention_days__gt=0)),
+            check("organization", "fdr_q", Q(fdr_q__gt=0, fdr_q__lt=1)),
+            check("organization", "name", ~Q(name="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(TenantModel):
+    """A person's role in an organization."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    role = models.TextField(choices=[(role.value, role.value.title()) for role in Role])
+
+    class Meta:
+        db_table = "membership"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="membership_user_uq"),
+            one_of("membership", "role", Role),
+        ]
+
+
+class ApiToken(TenantModel):
+    """A program's key: only the SHA-256 of its secret is kept."""
+
+    name = models.TextField()
+    hash = models.BinaryField(unique=True)
+    role = models.TextField(choices=[(role.value, role.value.title()) for role in Role], default=Role.SERVICE)
+    scopes = ArrayField(models.TextField())
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "api_token"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="api_token_name_uq"),
+            one_of("api_token", "role", Role),
+            check("api_token", "scopes", Q(scopes__contained_by=[right.value for right in Right])),
+        ]
+
+
+class IdempotencyKey(TenantModel):
+    """The answer to a mutation that carried a key, so that a retry has no second effect."""
+
+    principal = models.UUIDField()
+    key = models.TextField()
+    request_hash = models.BinaryField()
+    response = models.JSONField()
+
+    class Meta:
+        db_table = "idempotency_key"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "principal", "key"], name="idempotency_key_key_uq"),
+        ]
+
+

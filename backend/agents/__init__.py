@@ -1,0 +1,1 @@
+"""Automated auditors, their runs, findings and metrics."""

@@ -1,0 +1,1 @@
+"""Rules that turn drift events into alerts."""

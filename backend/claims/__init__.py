@@ -1,0 +1,1 @@
+"""Claim outcomes, the batches that brought them, and published outcome counts."""

@@ -1,0 +1,1 @@
+"""Settings and the address table of the Django side."""

@@ -1,0 +1,57 @@
+"""Django's database settings from one address per role; starts the embedded server where no address is given."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from backend.config.env import BadSetting, Environment
+from backend.db.bootstrap import create_database, create_roles
+from backend.db.embedded import EmbeddedServer
+
+DATABASE = "driftgraph"
+
+
+@cache
+def embedded_server(data_dir: str) -> EmbeddedServer:
+    """The running embedded server of a data directory, with roles and database in place; one per process."""
+    server = EmbeddedServer(Path(data_dir)).acquire()
+    superuser = server.url("postgres", "postgres")
+    create_roles(superuser)
+    create_database(superuser, DATABASE)
+    return server
+
+
+def from_url(name: str, url: str) -> dict[str, Any]:
+    """Django's dictionary for a `postgresql://role:password@host:port/database?option=value` address.
+
+    Raises:
+        BadSetting: another scheme or no database name.
+    """
+    parts = urlsplit(url)
+    database = unquote(parts.path.lstrip("/"))
+    if parts.scheme not in ("postgresql", "postgres") or not database:
+        raise BadSetting(name=name, reason="it must be postgresql://role:password@host:port/database")
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": database,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", None) or unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def databases(environment: Environment) -> dict[str, dict[str, Any]]:
+    """`default` (role app) always; `owner` (migrations) for the embedded server, or where its address is set."""
+    if environment.database_url:
+        found = {"default": from_url("DRIFTGRAPH_DATABASE_URL", environment.database_url)}
+        if environment.owner_database_url:
+            found["owner"] = from_url("DRIFTGRAPH_OWNER_DATABASE_URL", environment.owner_database_url)
+        return found
+    server = embedded_server(str(environment.data_dir.resolve()))
+    return {alias: from_url(alias, server.url(role, DATABASE)) for alias, role in (("default", "app"), ("owner", "owner"))}

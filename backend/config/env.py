@@ -1,0 +1,91 @@
+"""Typed settings from the environment. Every variable of the product is named here, with its default and its unit."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from backend.core.errors import ConfigurationError
+
+PREFIX = "DRIFTGRAPH_"
+DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
+_T = TypeVar("_T")
+
+
+class BadSetting(ConfigurationError):
+    """{name} is not valid: {reason}."""
+
+
+class DefaultKey(ConfigurationError):
+    """{name} still has its development value. Set it to at least 32 random characters; production does not start without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The settings of one process; the field `max_import_bytes` is read from DRIFTGRAPH_MAX_IMPORT_BYTES, and so on."""
+
+    environment: str = "development"  # development or production
+    secret_key: str = DEVELOPMENT_SECRET  # sessions and CSRF
+    claim_key: str = DEVELOPMENT_SECRET  # root of the per-organization keys that hash claim numbers
+    host: str = "127.0.0.1"
+    port: int = 8000
+    data_dir: Path = Path(".data")
+    database_url: str = ""  # role app; empty: the embedded server
+    owner_database_url: str = ""  # role owner; set only where migrations run
+    allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
+    read_pool_size: int = 8  # connections per process
+    write_threads: int = 8  # threads per process that run services
+    deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
+    max_body_bytes: int = 1_000_000  # a GraphQL request without files
+    max_import_bytes: int = 2_000_000_000  # one file of claim outcomes
+    max_sarif_bytes: int = 10_000_000  # one SARIF document
+    max_import_error_share: float = 0.2  # more rejected rows than this, and the batch is rejected
+    max_issues_per_rule: int = 1_000  # issues kept per rule and batch; the exact count is in the quality report
+    max_page_size: int = 100  # first and last
+    default_page_size: int = 25
+    count_cap: int = 10_000  # totalCount is exact up to here
+    max_query_tokens: int = 2_000
+    max_query_depth: int = 12
+    max_query_aliases: int = 50
+    max_input_items: int = 100  # items of a list in a filter
+    agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
+    session_hours: int = 12
+
+    @property
+    def is_production(self) -> bool:
+        """Whether default keys are refused and cookies demand TLS."""
+        return self.environment == "production"
+
+
+def _cast(name: str, kind: type[Any], text: str) -> Any:
+    convert: Callable[[str], Any] = kind
+    try:
+        value = convert(text)
+    except ValueError:
+        raise BadSetting(name=name, reason=f"it must be a {kind.__name__}") from None
+    if isinstance(value, (int, float)) and value <= 0:
+        raise BadSetting(name=name, reason="it must be greater than 0")
+    return value
+
+
+def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
+    """The settings in force.
+
+    Raises:
+        BadSetting: a value has the wrong type or range; its text is not repeated.
+        DefaultKey: production with a key that everybody knows.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(Environment):
+        name = PREFIX + field.name.upper()
+        if (text := source.get(name, "")) != "":
+            values[field.name] = _cast(name, cast("type[Any]", field.type), text)
+    settings = Environment(**values)
+    if settings.environment not in ("development", "production"):
+        raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
+    if settings.is_production:
+        for key in ("secret_key", "claim_key"):
+            if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < 32:
+                raise DefaultKey(name=PREFIX + key.upper())
+    return settings

@@ -1,0 +1,1 @@
+"""Detection runs, their tests, and the drift events they see."""

@@ -1,0 +1,1 @@
+"""Payers, the names they are known by, and procedure codes with their groups."""

@@ -1,0 +1,1 @@
+"""The GraphQL API. It imports the backend, never the reverse."""
