@@ -127,5 +127,3 @@ class IdempotencyKey(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["organization", "principal", "key"], name="idempotency_key_key_uq"),
         ]
-
-

@@ -105,7 +105,9 @@ class AgentRun(TenantModel):
     class Meta:
         db_table = "agent_run"
         constraints = [
-            models.UniqueConstraint(fields=["organization", "agent", "idempotency_key"], name="agent_run_idempotency_uq"),
+            models.UniqueConstraint(
+                fields=["organization", "agent", "idempotency_key"], name="agent_run_idempotency_uq"
+            ),
             models.UniqueConstraint(
                 fields=["organization", "agent", "sarif_sha256", "sarif_run_index", "commit", "branch"],
                 condition=Q(sarif_sha256__isnull=False),
@@ -124,9 +126,14 @@ class AgentRun(TenantModel):
         ]
         indexes = [
             OrderIndex(fields=["organization", "-started_at", "-id"], name="agent_run_started_at_desc_idx"),
-            OrderIndex(fields=["organization", "agent", "-started_at", "-id"], name="agent_run_agent_started_desc_idx"),
+            OrderIndex(
+                fields=["organization", "agent", "-started_at", "-id"],
+                name="agent_run_agent_started_desc_idx",
+            ),
             models.Index(
-                fields=["heartbeat_at"], condition=Q(status__in=["QUEUED", "RUNNING"]), name="agent_run_heartbeat_idx"
+                fields=["heartbeat_at"],
+                condition=Q(status__in=["QUEUED", "RUNNING"]),
+                name="agent_run_heartbeat_idx",
             ),
         ]
 
@@ -193,7 +200,9 @@ class FindingState(TenantModel):
     class Meta:
         db_table = "finding_state"
         constraints = [
-            models.UniqueConstraint(fields=["organization", "agent", "fingerprint"], name="finding_state_fingerprint_uq"),
+            models.UniqueConstraint(
+                fields=["organization", "agent", "fingerprint"], name="finding_state_fingerprint_uq"
+            ),
             one_of("finding_state", "status", FindingStatus),
             one_of("finding_state", "severity", FindingSeverity),
             check("finding_state", "justified", ~Q(status="SUPPRESSED") | ~Q(justification="")),

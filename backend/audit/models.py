@@ -10,7 +10,7 @@ from backend.core.constraints import OrderIndex, one_of
 from backend.core.tenant_models import TenantModel
 
 
-class TransactionId(models.Field[int, int]):
+class TransactionId(models.Field):  # type: ignore[type-arg]  # not subscriptable at run time
     """PostgreSQL's 64-bit transaction id."""
 
     def db_type(self, connection: object) -> str:  # noqa: ARG002 - Django's signature

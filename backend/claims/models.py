@@ -107,7 +107,9 @@ class QualityReport(TenantModel):
     rule_counts = models.JSONField()  # rule code -> rows
     duplicate_rate = models.FloatField()
     lag_stats = models.JSONField()  # decision days: p10, p50, p90; share pending by age
-    volume_changes = models.JSONField(default=list)  # payers whose volume differs from earlier batches by more than half
+    volume_changes = models.JSONField(
+        default=list
+    )  # payers whose volume differs from earlier batches by more than half
     outliers = models.IntegerField(default=0)  # amounts with a log-MAD over 6
     payer_unmapped = models.IntegerField(default=0)
     phi_hits = models.IntegerField(default=0)
@@ -185,7 +187,11 @@ class Claim(TenantModel):
             ),
             one_of("claim", "outcome", ClaimOutcome),
             check("claim", "line_no", Q(line_no__gte=1, line_no__lte=999)),
-            check("claim", "decided", Q(outcome="PENDING", decided_on=None) | ~Q(outcome="PENDING") & ~Q(decided_on=None)),
+            check(
+                "claim",
+                "decided",
+                Q(outcome="PENDING", decided_on=None) | ~Q(outcome="PENDING") & ~Q(decided_on=None),
+            ),
             check(
                 "claim",
                 "dates",

@@ -54,4 +54,6 @@ def databases(environment: Environment) -> dict[str, dict[str, Any]]:
             found["owner"] = from_url("DRIFTGRAPH_OWNER_DATABASE_URL", environment.owner_database_url)
         return found
     server = embedded_server(str(environment.data_dir.resolve()))
-    return {alias: from_url(alias, server.url(role, DATABASE)) for alias, role in (("default", "app"), ("owner", "owner"))}
+    return {
+        alias: from_url(alias, server.url(role, DATABASE)) for alias, role in (("default", "app"), ("owner", "owner"))
+    }

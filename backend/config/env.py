@@ -1,16 +1,16 @@
-"""Typed settings from the environment. Every variable of the product is named here, with its default and its unit."""
+"""Typed settings from the environment: every variable of the product, with its default and its unit."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from backend.core.errors import ConfigurationError
 
 PREFIX = "DRIFTGRAPH_"
+MIN_KEY_LENGTH = 32  # characters
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
-_T = TypeVar("_T")
 
 
 class BadSetting(ConfigurationError):
@@ -18,7 +18,7 @@ class BadSetting(ConfigurationError):
 
 
 class DefaultKey(ConfigurationError):
-    """{name} still has its development value. Set it to at least 32 random characters; production does not start without."""
+    """{name} has its development value. Production needs one of at least 32 random characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,6 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
     if settings.is_production:
         for key in ("secret_key", "claim_key"):
-            if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < 32:
+            if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:
                 raise DefaultKey(name=PREFIX + key.upper())
     return settings

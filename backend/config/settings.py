@@ -1,4 +1,4 @@
-"""Django's settings, derived from backend.config.env; nothing is decided here that a deployment should be able to change."""
+"""Django settings, derived from backend.config.env; what a deployment may change is decided there, not here."""
 
 from pathlib import Path
 

@@ -41,7 +41,15 @@ _RIGHTS: dict[Role, frozenset[Right]] = {
     Role.OWNER: _EVERY,
     Role.ADMIN: _EVERY - {Right.ORGANIZATION},
     Role.ANALYST: frozenset(
-        {Right.READ, Right.CLAIMS_READ, Right.IMPORT, Right.DETECT, Right.JUDGE, Right.MAPPINGS, Right.AGENTS_READ}
+        {
+            Right.READ,
+            Right.CLAIMS_READ,
+            Right.IMPORT,
+            Right.DETECT,
+            Right.JUDGE,
+            Right.MAPPINGS,
+            Right.AGENTS_READ,
+        }
     ),
     Role.VIEWER: frozenset({Right.READ}),
     Role.AUDITOR: frozenset({Right.READ, Right.AGENTS_READ, Right.AUDIT_READ}),

@@ -23,8 +23,9 @@ class _DatabaseRule(BaseConstraint):
     def constraint_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
         """Nothing inline: the rule needs the finished table, so it runs at the end of the migration."""
         assert model is not None and schema_editor is not None
-        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
-        return None  # type: ignore[return-value]  # Django drops a None from the column list; the stub says str
+        if sql := self.create_sql(model, schema_editor):
+            schema_editor.deferred_sql.append(sql)
+        return None  # type: ignore[return-value]  # Django drops a None from the column list
 
     def validate(self, *_args: Any, **_kwargs: Any) -> None:
         """Nothing to check in Python: the database decides."""
@@ -78,17 +79,18 @@ class TenantReference(_DatabaseRule):
         return path, tuple(args), {**kwargs, "field": self.field}
 
     def create_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
-        """ADD CONSTRAINT with both columns."""
+        """ADD CONSTRAINT with both columns, at the end of the migration: the target's unique key may come after."""
         assert model is not None and schema_editor is not None
         quote = schema_editor.quote_name
         field = model._meta.get_field(self.field)
         target = field.related_model
         assert isinstance(target, type) and isinstance(field, models.ForeignKey)
-        return (
+        schema_editor.deferred_sql.append(
             f"ALTER TABLE {quote(model._meta.db_table)} ADD CONSTRAINT {quote(self.name)}"
             f" FOREIGN KEY (organization_id, {quote(field.column)})"
             f" REFERENCES {quote(target._meta.db_table)} (organization_id, id)"
         )
+        return None  # type: ignore[return-value]  # nothing to run at once; the stub says str
 
     def remove_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
         """DROP CONSTRAINT."""

@@ -1,6 +1,7 @@
 """The tree of failures that a caller can act on; the docstring of each class is its message. Bugs are not in it.
 
-A message may hold the placeholders of its class; what is put into them is a name, a number or a limit, never a value that a
+A message may hold the placeholders of its class; what is put into them is a name, a number or a limit, never a value
+that a
 caller sent: messages reach clients and logs.
 """
 

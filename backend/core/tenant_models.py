@@ -10,10 +10,16 @@ from backend.core.ids import uuid7
 
 
 def _declare(model: type[models.Model], constraint: models.BaseConstraint) -> None:
-    """Adds a constraint to a model's Meta; a model rendered from a migration has it already."""
-    if any(existing.name == constraint.name for existing in model._meta.constraints):
+    """Adds a constraint to a model's Meta.
+
+    A model that a migration renders has exactly the constraints that its migrations created so far.
+    """
+    if model.__module__ == "__fake__":
         return
-    model._meta.constraints = [*model._meta.constraints, constraint]
+    rules = [*model._meta.constraints]
+    # Migrations undo constraints in reverse: the key that references need is made first and so removed last.
+    rules.insert(0 if isinstance(constraint, models.UniqueConstraint) else len(rules), constraint)
+    model._meta.constraints = rules
     model._meta.original_attrs["constraints"] = model._meta.constraints
 
 
@@ -22,10 +28,17 @@ class OrganizationKey(models.ForeignKey[Any, Any]):
 
     def __init__(self, **kwargs: Any) -> None:
         # Every index of a tenant table starts with the organization: one of its own would never be used.
-        kwargs |= {"to": "accounts.Organization", "on_delete": models.PROTECT, "related_name": "+", "db_index": False}
+        kwargs |= {
+            "to": "accounts.Organization",
+            "on_delete": models.PROTECT,
+            "related_name": "+",
+            "db_index": False,
+        }
         super().__init__(**kwargs)
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False, **kwargs: Any) -> None:
+    def contribute_to_class(
+        self, cls: type[models.Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
         """Declares the tenant's constraints on the model."""
         super().contribute_to_class(cls, name, private_only, **kwargs)
         if cls._meta.abstract:
@@ -47,9 +60,11 @@ class TenantForeignKey(models.ForeignKey[Any, Any]):
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         """The arguments for the migration file; the defaults of this class are spelled out."""
         name, path, args, kwargs = super().deconstruct()
-        return name, path, list(args), {**kwargs, "db_index": self.db_index}
+        return name, path, list(args), {**kwargs, "db_index": bool(kwargs.get("db_index", False))}
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False, **kwargs: Any) -> None:
+    def contribute_to_class(
+        self, cls: type[models.Model], name: str, private_only: bool = False, **kwargs: Any
+    ) -> None:
         """Declares the composite key on the model."""
         super().contribute_to_class(cls, name, private_only, **kwargs)
         if not cls._meta.abstract:

@@ -132,7 +132,11 @@ class DriftTest(TenantModel):
             ),
             one_of("drift_test", "drift_type", DriftType),
             one_of("drift_test", "level", Level),
-            check("drift_test", "level_group", Q(level="PAYER", group=None) | Q(level="PAYER_GROUP") & ~Q(group=None)),
+            check(
+                "drift_test",
+                "level_group",
+                Q(level="PAYER", group=None) | Q(level="PAYER_GROUP") & ~Q(group=None),
+            ),
             check("drift_test", "counts", Q(n0__gte=0, n1__gte=0, x0__gte=0, x1__gte=0)),
             check("drift_test", "q_value", Q(q_value__gte=0, q_value__lte=1)),
             check(
@@ -271,7 +275,8 @@ class DriftEvent(Measured):
         ]
         indexes = [
             OrderIndex(
-                fields=["organization", "-revenue_at_risk_30d_cents", "-id"], name="drift_event_revenue_at_risk_desc_idx"
+                fields=["organization", "-revenue_at_risk_30d_cents", "-id"],
+                name="drift_event_revenue_at_risk_desc_idx",
             ),
             OrderIndex(fields=["organization", "-severity", "-id"], name="drift_event_severity_desc_idx"),
             OrderIndex(fields=["organization", "-first_seen_on", "-id"], name="drift_event_first_seen_desc_idx"),
