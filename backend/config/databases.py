@@ -13,9 +13,10 @@ DATABASE = "driftgraph"
 
 
 @cache
-def embedded_server(data_dir: str) -> EmbeddedServer:
+def embedded_server(data_dir: str, options: str = "") -> EmbeddedServer:
     """The running embedded server of a data directory, with roles and database in place; one per process."""
-    server = EmbeddedServer(Path(data_dir)).acquire()
+    pairs = dict(pair.split("=", 1) for pair in options.split(",") if "=" in pair)
+    server = EmbeddedServer(Path(data_dir), options=pairs).acquire()
     superuser = server.url("postgres", "postgres")
     create_roles(superuser)
     create_database(superuser, DATABASE)
@@ -53,7 +54,7 @@ def databases(environment: Environment) -> dict[str, dict[str, Any]]:
         if environment.owner_database_url:
             found["owner"] = from_url("DRIFTGRAPH_OWNER_DATABASE_URL", environment.owner_database_url)
         return found
-    server = embedded_server(str(environment.data_dir.resolve()))
+    server = embedded_server(str(environment.data_dir.resolve()), environment.embedded_options)
     return {
         alias: from_url(alias, server.url(role, DATABASE)) for alias, role in (("default", "app"), ("owner", "owner"))
     }

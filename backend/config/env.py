@@ -32,6 +32,7 @@ class Environment:
     port: int = 8000
     data_dir: Path = Path(".data")
     database_url: str = ""  # role app; empty: the embedded server
+    embedded_options: str = ""  # settings of the embedded server, as name=value, comma separated
     owner_database_url: str = ""  # role owner; set only where migrations run
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
     read_pool_size: int = 8  # connections per process

@@ -1,0 +1,252 @@
+"""The life of the embedded server: started by the first user process, shared, stopped with the last."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from backend.db.embedded import EmbeddedServer
+
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+ROOT = Path(__file__).parents[2]
+
+# A user process: takes the server, says so, and goes on until its input ends.
+USER = """
+import os, sys
+from pathlib import Path
+from backend.db.embedded import EmbeddedServer
+server = EmbeddedServer(Path(sys.argv[1]), options={"fsync": "off"}).acquire()
+child = os.fork() if "fork" in sys.argv else 1
+print("ready", child, flush=True)
+if child:
+    sys.stdin.read()
+    if "leave" in sys.argv:
+        server.release()
+else:
+    os.close(1)
+    import time; time.sleep(60)
+"""
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    # pytest's own temporary folder is closed to the account that a root process runs the server as.
+    folder = Path(tempfile.mkdtemp(prefix="embedded-"))
+    folder.chmod(0o711)
+    yield folder / "data"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start_user(data_dir: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    users: list[subprocess.Popen[str]] = []
+
+    def start(*words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", USER, str(data_dir), *words]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        users.append(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
+        return users[-1]
+
+    yield start
+    for user in users:
+        leave(user)
+
+
+def ready(user: subprocess.Popen[str]) -> int:
+    word, child = user.stdout.readline().split()
+    assert word == "ready"
+    return int(child)
+
+
+def leave(user: subprocess.Popen[str]) -> int:
+    user.stdin.close()
+    code = user.wait(timeout=20)
+    user.stdout.close()
+    return code
+
+
+def postmaster(data_dir: Path) -> int:
+    return int((data_dir / "pg" / "postmaster.pid").read_text().split()[0])
+
+
+def runs(process: int) -> bool:
+    try:
+        # A killed process of which nobody has taken notice still has a number.
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ends(process: int, *, within: float) -> bool:
+    until = time.monotonic() + within
+    while runs(process) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not runs(process)
+
+
+def setting(server: EmbeddedServer, name: str) -> str:
+    with psycopg.connect(server.url("postgres", "postgres")) as connection:
+        return connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
+
+
+def test_the_first_user_starts_the_server_and_the_last_stops_it(data_dir: Path):
+    server = EmbeddedServer(data_dir, options=FAST)
+
+    with server as entered:
+        process = postmaster(data_dir)
+        again = server.acquire()
+        version = setting(server, "server_version_num")
+
+    assert entered is server
+    assert again is server
+    assert version.startswith("18")
+    assert ends(process, within=1)
+    server.release()
+    assert not (data_dir / "pg" / "postmaster.pid").exists()
+
+
+def test_the_server_is_private_and_off_the_network(data_dir: Path):
+    with EmbeddedServer(data_dir, options=FAST) as server:
+        values = {name: setting(server, name) for name in ("fsync", "listen_addresses", "TimeZone")}
+        socket_mode = (server.socket_dir / ".s.PGSQL.5432").stat().st_mode & 0o777
+        folder_mode = server.socket_dir.stat().st_mode & 0o777
+
+    assert values == {"fsync": "off", "listen_addresses": "", "TimeZone": "UTC"}
+    assert (socket_mode, folder_mode) == (0o700, 0o700)
+
+
+def test_the_log_of_the_server_holds_no_value_of_a_row(data_dir: Path):
+    with EmbeddedServer(data_dir, options=FAST) as server:
+        with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+            connection.execute("CREATE TABLE claim (number text PRIMARY KEY)")
+            connection.execute("INSERT INTO claim VALUES ('SECRET-1')")
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("INSERT INTO claim VALUES ('SECRET-1')")
+        log = (data_dir / "pg" / "log").read_text()
+
+    assert "claim_pkey" in log
+    assert "SECRET-1" not in log
+
+
+def test_two_starters_at_once_share_one_server(data_dir: Path, start_user):
+    users = [start_user(), start_user()]
+
+    for user in users:
+        ready(user)
+
+    log = (data_dir / "pg" / "log").read_text()
+    assert log.count("database system is ready to accept connections") == 1
+
+
+def test_a_user_that_joined_leaves_the_server_to_the_others(data_dir: Path, start_user):
+    with EmbeddedServer(data_dir, options=FAST) as server:
+        process = postmaster(data_dir)
+        joined = start_user("leave")
+        ready(joined)
+
+        code = leave(joined)
+
+        assert code == 0
+        assert postmaster(data_dir) == process
+        assert setting(server, "fsync") == "off"
+    assert ends(process, within=1)
+
+
+def test_a_process_that_just_ends_has_left(data_dir: Path, start_user):
+    user = start_user()
+    ready(user)
+    process = postmaster(data_dir)
+
+    code = leave(user)
+
+    assert code == 0
+    assert ends(process, within=1)
+
+
+def test_a_killed_user_does_not_count(data_dir: Path, start_user):
+    killed, last = start_user(), start_user("leave")
+    ready(killed)
+    ready(last)
+    process = postmaster(data_dir)
+
+    killed.kill()
+    killed.wait()
+    served = runs(process)
+    leave(last)
+
+    assert served
+    assert ends(process, within=1)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_the_guard_stops_the_server_when_its_last_user_is_killed(
+    data_dir: Path, start_user, signal_number: int
+):
+    user = start_user()
+    ready(user)
+    process = postmaster(data_dir)
+
+    user.send_signal(signal_number)
+    user.wait()
+
+    assert ends(process, within=5)
+
+
+def test_the_server_has_a_guard_again_after_a_restart(data_dir: Path, start_user):
+    with EmbeddedServer(data_dir, options=FAST):
+        pass
+    user = start_user()
+    ready(user)
+    process = postmaster(data_dir)
+
+    user.kill()
+    user.wait()
+
+    assert ends(process, within=5)
+
+
+def test_a_forked_child_does_not_count_for_its_dead_parent(data_dir: Path, start_user):
+    user = start_user("fork")
+    child = ready(user)
+    process = postmaster(data_dir)
+
+    user.kill()
+    user.wait()
+
+    assert ends(process, within=5)
+    assert runs(child)
+    os.kill(child, signal.SIGKILL)
+
+
+def test_a_child_that_takes_the_server_itself_outlives_its_parents_use(data_dir: Path):
+    server = EmbeddedServer(data_dir, options=FAST).acquire()
+    reading, writing = os.pipe()
+    go_reading, go_writing = os.pipe()
+    process = postmaster(data_dir)
+
+    child = os.fork()
+    if child == 0:
+        server.acquire()
+        os.write(writing, b"taken")
+        os.read(go_reading, 1)
+        server.release()
+        os._exit(0)
+    os.read(reading, 5)
+    server.release()
+    served = runs(process)
+    os.write(go_writing, b"!")
+    _, status = os.waitpid(child, 0)
+    for descriptor in (reading, writing, go_reading, go_writing):
+        os.close(descriptor)
+
+    assert served
+    assert status == 0
+    assert ends(process, within=1)
