@@ -1,40 +1,34 @@
-"""One database per test process, one organization per test: row-level security is the isolation, and nothing is cleaned."""
+"""One database per test process, one organization per test: row-level security isolates, nothing is cleaned."""
 
 import fcntl
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from pytest_django.plugin import blocking_manager_key
 
-# Settings read the environment when Django starts, so the test server's address must be there before.
-_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
-_ROOT = Path(tempfile.gettempdir()) / f"driftgraph-test-{os.getuid()}-{_RUN[:12]}"
-_ROOT.mkdir(mode=0o711, exist_ok=True)
-os.environ["DRIFTGRAPH_DATA_DIR"] = str(_ROOT)
-os.environ["DRIFTGRAPH_EMBEDDED_OPTIONS"] = "fsync=off,full_page_writes=off,synchronous_commit=off"
-
-from django.conf import settings  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.db import connections  # noqa: E402
-from pytest_django.plugin import blocking_manager_key  # noqa: E402
-
-from backend.accounts.models import Organization  # noqa: E402
-from backend.config.databases import embedded_server  # noqa: E402
-from backend.core.actor import Actor, Role  # noqa: E402
-from backend.db.bootstrap import create_database  # noqa: E402
+from backend.accounts.models import Organization
+from backend.config.databases import embedded_server
+from backend.core.actor import Actor, Role
+from backend.db.bootstrap import create_database
+from backend.db.reads import Reads, process_reads
+from backend.db.writes import WriteThreads
+from tests.api import Api
+from tests.environment import ROOT
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 @contextmanager
 def _one_process() -> Iterator[None]:
-    with (_ROOT / "template.lock").open("w") as handle:
+    with (ROOT / "template.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -45,6 +39,7 @@ def _use(name: str) -> None:
         # Threads build their connections from the second of these: without it they would write elsewhere.
         connections[alias].settings_dict["NAME"] = name
         connections.settings[alias]["NAME"] = name
+        settings.DATABASES[alias]["NAME"] = name
 
 
 def _template(superuser: str) -> str:
@@ -103,9 +98,32 @@ def actor_as(organization: Organization) -> Callable[[Role], Actor]:
     return lambda role: Actor(organization_id=organization.id, role=role, user_id=uuid.uuid4(), request_id="test")
 
 
+@pytest.fixture(scope="session")
+async def reads(database: str) -> AsyncIterator[Reads]:
+    """The read pool on this process's database."""
+    pool = process_reads()
+    await pool.open()
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture(scope="session")
+def writes(database: str) -> Iterator[WriteThreads]:
+    """The threads that services run in."""
+    threads = WriteThreads(4)
+    yield threads
+    threads.close()
+
+
+@pytest.fixture
+def api(reads: Reads, writes: WriteThreads, actor: Actor) -> Api:
+    """The schema as an owner of the test's organization."""
+    return Api(reads, writes, actor)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leaves nothing behind: the server ends with its last user, then its folder goes."""
     if hasattr(session.config, "workerinput"):
         return
     embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options).release()
-    shutil.rmtree(_ROOT, ignore_errors=True)
+    shutil.rmtree(ROOT, ignore_errors=True)

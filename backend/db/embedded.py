@@ -83,7 +83,7 @@ class EmbeddedServer:
         return self.cluster.socket_dir
 
     def url(self, role: str, database: str) -> str:
-        """Returns `postgresql://role@/database?host=<socket folder>&port=5432`, which takes no password."""
+        """Returns `postgresql://role@/database?host=<socket folder>&port=5432`; it needs no password."""
         return self.cluster.url(role, database)
 
     def acquire(self) -> Self:

@@ -1,0 +1,79 @@
+"""Background jobs of one organization: how they are declared, enqueued and given their actor; what they do lives in each app's tasks.
+
+The table of jobs has no row-level security and every program may read it: arguments are ids, never contents.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import close_old_connections, connection, transaction
+from procrastinate import RetryStrategy
+from procrastinate.contrib.django import app
+from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.jobs import Job
+from procrastinate.manager import JobManager
+
+from backend.core.actor import Actor
+from backend.core.errors import BadUserInput
+
+QUEUE = "default"
+# A crashed connection or a lock that took too long; the third failure stays for a person to look at.
+RETRY = RetryStrategy(max_attempts=3, wait=2, exponential_wait=4)
+
+
+class JobWithoutOrganization(BadUserInput):
+    """The job does not say for which organization it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationTask:
+    """A job body `body(actor, **ids)` under its name; call it with an organization, or enqueue it."""
+
+    name: str
+    body: Callable[..., None]
+
+    def __call__(self, *, organization_id: str | None = None, **ids: str) -> None:
+        """Runs the body as the product itself, for the organization that the job carries.
+
+        The body's services open transactions with that organization set; outside of them no tenant's row is visible.
+
+        Raises:
+            JobWithoutOrganization: the job carries none, or not an id.
+        """
+        try:
+            organization = uuid.UUID(organization_id or "")
+        except ValueError:
+            raise JobWithoutOrganization from None
+        close_old_connections()
+        try:
+            self.body(Actor.system(organization, f"job:{self.name}"), **ids)
+        finally:
+            close_old_connections()
+
+
+def organization_task(*, name: str, queue: str = QUEUE) -> Callable[[Callable[..., None]], OrganizationTask]:
+    """A decorator that registers `body(actor, **ids)` as the job `name`; it gets its actor from the job's organization."""
+
+    def register(body: Callable[..., None]) -> OrganizationTask:
+        task = OrganizationTask(name, body)
+        app.task(name=name, queue=queue, retry=RETRY)(task.__call__)
+        return task
+
+    return register
+
+
+def enqueue(name: str, actor: Actor, *, queue: str = QUEUE, **ids: uuid.UUID) -> int:
+    """The number of the new job, which exists when, and only when, the open transaction commits.
+
+    It goes through Django's connection also inside a worker, whose own connector would commit at once. The job is named, not
+    imported, so that a lower layer can ask for work that a higher one does.
+
+    SQL: 1.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("a job is enqueued by the transaction that makes it necessary")
+    arguments = {"organization_id": str(actor.organization_id), **{key: str(value) for key, value in ids.items()}}
+    job = Job(id=None, queue=queue, lock=None, queueing_lock=None, task_name=name, task_kwargs=arguments)
+    stored = JobManager(DjangoConnector()).batch_defer_jobs([job])
+    return int(stored[0].id or 0)

@@ -1,0 +1,44 @@
+"""What one operation knows: who asks, its snapshot, its loaders, and the threads that write."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from backend.core.actor import Actor
+from backend.core.errors import Unauthenticated
+from backend.db.reads import Snapshot
+from backend.db.writes import WriteThreads
+from schema.loaders.request import Loaders
+
+
+@dataclass(slots=True)
+class Context:
+    """The context value of an execution."""
+
+    snapshot: Snapshot
+    writes: WriteThreads
+    request_id: str
+    principal: Actor | None = None
+    idempotency_key: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    loaders: Loaders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.loaders = Loaders(self.snapshot)
+
+    @property
+    def actor(self) -> Actor:
+        """Who asks.
+
+        Raises:
+            Unauthenticated: nobody did say.
+        """
+        if self.principal is None:
+            raise Unauthenticated
+        return self.principal
+
+
+def context_of(info: Any) -> Context:
+    """The context of a resolver's info, typed."""
+    found: Context = info.context
+    return found

@@ -1,0 +1,408 @@
+"""Declarations: what a field is. Arguments, type and loader batch come from them; no resolver repeats what one says.
+
+A field is a column, a to-one row, a child page, a child list, an aggregate, a root page, a root row, or a resolver. Its
+declaration lies in the field's metadata under "declaration", for whoever compiles queries from it.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from functools import wraps
+from typing import Any, ClassVar
+
+import strawberry
+from django.db import models
+from strawberry.annotation import StrawberryAnnotation
+from strawberry.types.arguments import StrawberryArgument
+from strawberry_django.fields.field import StrawberryDjangoField
+
+from backend.core.actor import Right
+from schema.context import context_of
+from schema.described import described
+from schema.filters.lookups import translate
+from schema.phi import Phi, PhiKind
+from schema.relay.ids import decode_id_of, encode_id
+from schema.relay.keyset import Order, PageArguments
+from schema.relay.pages import ListSource, PageQuery, root_page
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A value of the row itself; `convert` turns what the database keeps into what the API serves."""
+
+    attribute: str
+    convert: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalId:
+    """The row's opaque id."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToOne:
+    """A row that this row points at."""
+
+    attribute: str  # the column with the key, such as payer_id
+    model: type[models.Model]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPage:
+    """A page of rows that point at this row."""
+
+    source: ListSource
+    filter: type | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTop:
+    """The first rows of a child page as a plain list, or the very first one."""
+
+    source: ListSource
+    single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildList:
+    """All rows that point at this row, of which there are never many."""
+
+    name: str
+    rows: Callable[[], models.QuerySet[Any]]
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What a grouped statement says of this row."""
+
+    name: str
+    text: str
+    convert: Callable[[Any], Any]
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RootPage:
+    """A page of a list of the organization; of one parent's where the source is nested."""
+
+    source: ListSource
+    filter: type | None
+    parent_tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RootRow:
+    """One row of the organization by its id."""
+
+    model: type[models.Model]
+    tag: str
+    type_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a field."""
+
+    name: str
+    annotation: Any
+    description: str
+    default: Any = strawberry.UNSET
+    graphql_name: str | None = None
+
+
+class DeclaredField(StrawberryDjangoField):
+    """A field that is resolved by its declaration."""
+
+    def __init__(
+        self,
+        declaration: Any,
+        *,
+        description: str,
+        right: Right | None = None,
+        arguments: tuple[Argument, ...] = (),
+        **kwargs: Any,
+    ) -> None:
+        metadata = {"declaration": declaration, "right": right}
+        super().__init__(description=description, metadata=metadata, **kwargs)
+        self.declaration = declaration
+        self.right = right
+        self._declared = [
+            StrawberryArgument(
+                python_name=argument.name,
+                graphql_name=argument.graphql_name,
+                type_annotation=StrawberryAnnotation(argument.annotation),
+                description=argument.description,
+                default=argument.default,
+            )
+            for argument in arguments
+        ]
+
+    def __copy__(self) -> "DeclaredField":
+        copied = super().__copy__()
+        copied.declaration, copied.right, copied._declared = self.declaration, self.right, self._declared
+        return copied
+
+    @property
+    def arguments(self) -> list[StrawberryArgument]:
+        """The declared ones; strawberry-django would add its own by the field's type."""
+        return self._declared
+
+    @arguments.setter
+    def arguments(self, value: list[StrawberryArgument]) -> None:
+        self._declared = value
+
+    @property
+    def is_basic_field(self) -> bool:
+        """Whether the row alone answers, without context."""
+        return isinstance(self.declaration, (Column, GlobalId))
+
+    def get_result(self, source: Any, info: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002
+        """The value, or an awaitable of it."""
+        if self.right is not None:
+            context_of(info).actor.require(self.right)
+        return _RESOLVE[type(self.declaration)](self.declaration, source, info, kwargs)
+
+
+def _column(declaration: Column, source: Any, _info: Any, _arguments: dict[str, Any]) -> Any:
+    value = getattr(source, declaration.attribute)
+    return value if declaration.convert is None or value is None else declaration.convert(value)
+
+
+def _global_id(declaration: GlobalId, source: Any, _info: Any, _arguments: dict[str, Any]) -> str:
+    return encode_id(declaration.tag, source.pk)
+
+
+def _to_one(declaration: ToOne, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
+    key = getattr(source, declaration.attribute)
+    return None if key is None else context_of(info).loaders.row(declaration.model, key)
+
+
+def _query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
+    page = PageArguments.of(**{name: arguments.get(name) for name in ("first", "after", "last", "before")})
+    return PageQuery(source, source.keyset(arguments.get("order_by")), page, translate(arguments.get("filter")))
+
+
+def _child_page(declaration: ChildPage, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+    return context_of(info).loaders.page(_query(declaration.source, arguments), source.pk)
+
+
+async def _child_top(declaration: ChildTop, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+    size = 1 if declaration.single else arguments["last"]
+    page = await context_of(info).loaders.page(_query(declaration.source, {"first": size}), source.pk)
+    return next(iter(page.nodes), None) if declaration.single else page.nodes
+
+
+def _child_list(declaration: ChildList, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
+    return context_of(info).loaders.many(declaration.name, declaration.rows, declaration.parent, source.pk)
+
+
+async def _aggregate(declaration: Aggregate, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
+    loaders = context_of(info).loaders
+    return declaration.convert(
+        await loaders.aggregate(declaration.name, declaration.text, source.pk, declaration.default)
+    )
+
+
+def _root_page(declaration: RootPage, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+    query = _query(declaration.source, arguments)
+    if not declaration.parent_tag:
+        return root_page(context_of(info).snapshot, query)
+    kind = NodeKinds.by_tag[declaration.parent_tag]
+    parent = decode_id_of(arguments["parent"], declaration.parent_tag, expected=kind.type_name)
+    return context_of(info).loaders.page(query, parent)
+
+
+def _root_row(declaration: RootRow, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+    key = decode_id_of(arguments["id"], declaration.tag, expected=declaration.type_name)
+    return context_of(info).loaders.row(declaration.model, key)
+
+
+_RESOLVE: dict[type, Callable[[Any, Any, Any, dict[str, Any]], Any]] = {
+    Column: _column,
+    GlobalId: _global_id,
+    ToOne: _to_one,
+    ChildPage: _child_page,
+    ChildTop: _child_top,
+    ChildList: _child_list,
+    Aggregate: _aggregate,
+    RootPage: _root_page,
+    RootRow: _root_row,
+}
+
+
+def column(
+    description: str,
+    attribute: str,
+    convert: Callable[[Any], Any] | None = None,
+    *,
+    name: str | None = None,
+    phi: PhiKind | None = None,
+) -> Any:
+    """A plain value of the row; `phi` labels what must not leave without an account of it."""
+    directives = (Phi(kind=phi),) if phi else ()
+    return DeclaredField(Column(attribute, convert), description=description, graphql_name=name, directives=directives)
+
+
+def dollars(cents: int) -> Decimal:
+    """Cents as dollars with two places."""
+    return Decimal(cents).scaleb(-2)
+
+
+def money(description: str, attribute: str, *, phi: PhiKind | None = None) -> Any:
+    """An amount: bigint cents in the database, Decimal dollars in the API."""
+    return column(description, attribute, dollars, phi=phi)
+
+
+def hexadecimal(value: bytes | memoryview) -> str:
+    """Bytes as lower-case hexadecimal digits."""
+    return bytes(value).hex()
+
+
+def to_one(description: str, attribute: str, model: type[models.Model]) -> Any:
+    """A related row; one statement for all rows of a level."""
+    return DeclaredField(ToOne(attribute, model), description=description)
+
+
+def child_list(description: str, name: str, rows: Callable[[], models.QuerySet[Any]], parent: str) -> Any:
+    """A short list of related rows; one statement for all parents."""
+    return DeclaredField(ChildList(name, rows, parent), description=description)
+
+
+def aggregate(description: str, name: str, text: str, convert: Callable[[Any], Any], default: Any = None) -> Any:
+    """A grouped value; one statement for all parents."""
+    return DeclaredField(Aggregate(name, text, convert, default), description=description)
+
+
+def _page_arguments(source: ListSource, filter_type: type | None) -> tuple[Argument, ...]:
+    found = [
+        Argument(
+            "order_by",
+            source.orders | None,
+            f"The order of the rows; {source.default_order.name} if not given. Ties are broken by id.",
+        ),
+        Argument("first", int | None, "Rows from the start, 0 to 100. With neither first nor last: the first 25."),
+        Argument("after", str | None, "Only rows that come after this cursor, taken from the same order."),
+        Argument("last", int | None, "Rows from the end, 0 to 100, still given in order. Not together with first."),
+        Argument("before", str | None, "Only rows that come before this cursor, taken from the same order."),
+    ]
+    if filter_type is not None:
+        found.insert(0, Argument("filter", filter_type | None, "Only rows that meet every condition given."))
+    return tuple(found)
+
+
+def child_page(
+    description: str, source: ListSource, filter_type: type | None = None, right: Right | None = None
+) -> Any:
+    """A page of related rows; one statement for all parents."""
+    arguments = _page_arguments(source, filter_type)
+    return DeclaredField(ChildPage(source, filter_type), description=description, right=right, arguments=arguments)
+
+
+def child_first(description: str, source: ListSource) -> Any:
+    """The first row of a child page in its default order; null where there is none. One statement for all parents."""
+    return DeclaredField(ChildTop(source, single=True), description=description)
+
+
+def child_top(description: str, source: ListSource, *, size: int) -> Any:
+    """The first rows of a child page in its default order, as a plain list. One statement for all parents."""
+    arguments = (Argument("last", int, f"How many, 0 to 100; {size} if not given.", size),)
+    return DeclaredField(ChildTop(source, single=False), description=description, arguments=arguments)
+
+
+def root_list(
+    description: str, source: ListSource, *, right: Right, filter_type: type | None = None, parent: str = ""
+) -> Any:
+    """A root field that pages a list of the organization, or of one parent with the tag `parent`."""
+    arguments = _page_arguments(source, filter_type)
+    if parent:
+        kind = NodeKinds.by_tag[parent]
+        name = kind.type_name[0].lower() + kind.type_name[1:] + "Id"
+        required = Argument("parent", strawberry.ID, f"Opaque id of the {kind.type_name}.", graphql_name=name)
+        arguments = (required, *arguments)
+    return DeclaredField(
+        RootPage(source, filter_type, parent), description=description, right=right, arguments=arguments
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind:
+    """What `node(id:)` knows of a type."""
+
+    model: type[models.Model]
+    right: Right
+    type_name: str
+
+
+class NodeKinds:
+    """The types that have global ids, by the two letters in them."""
+
+    by_tag: ClassVar[dict[str, NodeKind]] = {}
+
+    @classmethod
+    def add(cls, tag: str, kind: NodeKind) -> None:
+        """Registers a type; two types with one tag are a mistake in the code."""
+        if cls.by_tag.setdefault(tag, kind) != kind:
+            raise TypeError(f"the tag {tag} belongs to {cls.by_tag[tag].type_name}")
+
+
+def global_id(tag: str, model: type[models.Model], type_name: str, *, right: Right) -> Any:
+    """The field `id` of a type that is a Node."""
+    NodeKinds.add(tag, NodeKind(model, right, type_name))
+    return DeclaredField(GlobalId(tag), description=f"Opaque id of this {type_name}, for node(id:) and filters.")
+
+
+def root_row(description: str, tag: str) -> Any:
+    """A root field that finds one row by its global id; null where the organization has none."""
+    kind = NodeKinds.by_tag[tag]
+    return DeclaredField(
+        RootRow(kind.model, tag, kind.type_name),
+        description=description,
+        right=kind.right,
+        arguments=(Argument("id", strawberry.ID, f"Opaque id of the {kind.type_name}."),),
+    )
+
+
+def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:
+    """A root field with a function of its own; `right` None: anybody who is signed in."""
+
+    def declare(function: Any) -> Any:
+        plain = getattr(function, "__func__", function)
+
+        @wraps(plain)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            info = kwargs.get("info") or next(arg for arg in args if isinstance(arg, strawberry.Info))
+            actor = context_of(info).actor
+            if right is not None:
+                actor.require(right)
+            return await plain(*args, **kwargs)
+
+        return strawberry.field(
+            resolver=staticmethod(guarded), description=description, metadata={"right": right, "declaration": None}
+        )
+
+    return declare
+
+
+async def load_node(info: Any, tag: str, key: uuid.UUID) -> Any:
+    """The row behind a decoded global id; None where the organization has none or the type is unknown.
+
+    Raises:
+        Forbidden: the type needs a right that the principal lacks.
+    """
+    kind = NodeKinds.by_tag.get(tag)
+    if kind is None:
+        return None
+    context = context_of(info)
+    context.actor.require(kind.right)
+    return await context.loaders.row(kind.model, key)
+
+
+def orders(name: str, *members: Order) -> Any:
+    """The closed enum of a list's orders."""
+    found = Enum(name, {order.name: order for order in members})  # type: ignore[misc]  # the functional form
+    return described(found, "How a list is sorted.", {order.name: order.description for order in members})

@@ -1,0 +1,1 @@
+"""How requests come in: the ASGI application, GraphiQL, health."""

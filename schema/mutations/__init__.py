@@ -1,0 +1,1 @@
+"""Mutations, one file per noun: each calls one service."""

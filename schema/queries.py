@@ -1,0 +1,115 @@
+"""The root of all reads: what can be listed, found by id, and who asks."""
+
+import asyncio
+from typing import Annotated
+
+import strawberry
+import strawberry_django
+from django.conf import settings
+
+from backend.accounts import models as accounts
+from backend.core.actor import Right, Role
+from backend.core.errors import LimitExceeded
+from schema.context import context_of
+from schema.declare import column, load_node, resolver, root_list, root_row
+from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
+from schema.filters.claims import ClaimFilter, ImportBatchFilter
+from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter
+from schema.filters.payers import PayerFilter
+from schema.relay.connection import Connection
+from schema.relay.ids import decode_id
+from schema.relay.node import Node
+from schema.types import agents as agent_types
+from schema.types import alerts as alert_types
+from schema.types import claims as claim_types
+from schema.types import drift as drift_types
+from schema.types import payers as payer_types
+
+
+@strawberry_django.type(
+    accounts.Organization, name="Organization", description="The organization that the token or session belongs to."
+)
+class Organization:
+    name: str = column("Name; unique on the platform.", "name")
+    timezone: str = column("Time zone, such as America/Chicago.", "timezone")
+    retention_days: int = column("How long claim lines are kept, in days.", "retention_days")
+
+
+@strawberry.type(description="Who asks.")
+class Viewer:
+    role: Role = strawberry.field(description="What the principal may do.")
+    rights: list[str] = strawberry.field(description="The rights that follow, such as claims:read; at most 13.")
+    organization: Organization = strawberry.field(description="The tenant.")
+
+
+@strawberry.type(description="Everything that can be read. Every list is a page of the caller's own organization.")
+class Query:
+    agents: Connection[agent_types.Agent] = root_list(
+        "Automated auditors.", agent_types.AGENTS, right=Right.AGENTS_READ, filter_type=AgentFilter
+    )
+    agent_run: agent_types.AgentRun | None = root_row("An agent run by id; null if there is none.", "RU")
+    agent_runs: Connection[agent_types.AgentRun] = root_list(
+        "Runs of automated auditors.", agent_types.RUNS, right=Right.AGENTS_READ, filter_type=AgentRunFilter
+    )
+    alerts: Connection[alert_types.Alert] = root_list("Alerts raised by rules.", alert_types.ALERTS, right=Right.READ)
+    claims: Connection[claim_types.Claim] = root_list(
+        "Current versions of claim lines. PHI.", claim_types.CLAIMS, right=Right.CLAIMS_READ, filter_type=ClaimFilter
+    )
+    data_quality: Connection[claim_types.QualityReport] = root_list(
+        "How far each import can be trusted.", claim_types.QUALITY, right=Right.READ
+    )
+    detection_run: drift_types.DetectionRun | None = root_row("A detection run by id; null if there is none.", "DR")
+    detection_runs: Connection[drift_types.DetectionRun] = root_list(
+        "Executions of the detectors.", drift_types.RUNS, right=Right.READ, filter_type=DetectionRunFilter
+    )
+    drift_event: drift_types.DriftEvent | None = root_row("A drift event by id; null if there is none.", "DE")
+    drift_events: Connection[drift_types.DriftEvent] = root_list(
+        "Changes of payers, as episodes.", drift_types.EVENTS, right=Right.READ, filter_type=DriftEventFilter
+    )
+    drift_tests: Connection[drift_types.DriftTest] = root_list(
+        "The tests of a detection run: why something was flagged, and why not.",
+        drift_types.RUN_TESTS,
+        right=Right.READ,
+        filter_type=DriftTestFilter,
+        parent="DR",
+    )
+    findings: Connection[agent_types.FindingState] = root_list(
+        "Findings across runs, with their triage.",
+        agent_types.FINDINGS,
+        right=Right.AGENTS_READ,
+        filter_type=FindingStateFilter,
+    )
+    import_batches: Connection[claim_types.ImportBatch] = root_list(
+        "Imported files.", claim_types.BATCHES, right=Right.READ, filter_type=ImportBatchFilter
+    )
+    payers: Connection[payer_types.Payer] = root_list(
+        "Payers of the organization.", payer_types.PAYERS, right=Right.READ, filter_type=PayerFilter
+    )
+
+    @resolver("Any object by its global id; null if the organization has none.", right=Right.READ)
+    @staticmethod
+    async def node(
+        info: strawberry.Info,
+        id: Annotated[strawberry.ID, strawberry.argument(description="Opaque global id.")],  # noqa: A002 - Relay's name
+    ) -> Node | None:
+        found: Node | None = await load_node(info, *decode_id(id))
+        return found
+
+    @resolver("Objects by their global ids, in the order asked for; null where there is none.", right=Right.READ)
+    @staticmethod
+    async def nodes(
+        info: strawberry.Info,
+        ids: Annotated[list[strawberry.ID], strawberry.argument(description="Opaque global ids, at most 100.")],
+    ) -> list[Node | None]:
+        limit = settings.ENVIRONMENT.max_input_items
+        if len(ids) > limit:
+            raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
+        return list(await asyncio.gather(*(load_node(info, *decode_id(one)) for one in ids)))
+
+    @resolver("Who asks, with which rights, for which organization.", right=None)
+    @staticmethod
+    async def viewer(info: strawberry.Info) -> Viewer:
+        context = context_of(info)
+        actor = context.actor
+        organization = await context.loaders.row(accounts.Organization, actor.organization_id)
+        return Viewer(role=actor.role, rights=sorted(actor.rights), organization=organization)

@@ -1,0 +1,97 @@
+"""The custom scalars, each with its specification. Units are in field names, never in scalars."""
+
+import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NewType
+
+import strawberry
+from strawberry.schema.types.scalar import ScalarDefinition
+
+BigIntValue = NewType("BigIntValue", int)
+UploadValue = NewType("UploadValue", object)  # a schema.http.upload.UploadedFile
+
+_RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
+_INT64 = 2**63
+
+
+def _parse_bigint(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or len(str(value)) > len(str(-_INT64)):
+        raise ValueError("BigInt is a whole number of 64 bits, as a string or a number.")
+    number = int(value)
+    if not -_INT64 <= number < _INT64:
+        raise ValueError("BigInt has 64 bits.")
+    return number
+
+
+def _parse_date(value: Any) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("Date is a calendar date such as 2026-01-31.") from None
+
+
+def _parse_datetime(value: Any) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError("DateTime is a moment such as 2026-01-31T12:00:00Z.") from None
+    if moment.tzinfo is None:
+        raise ValueError("DateTime needs a time zone, such as Z.")
+    return moment.astimezone(datetime.UTC)
+
+
+def _serialize_datetime(value: datetime.datetime) -> str:
+    return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _parse_decimal(value: Any) -> Decimal:
+    try:
+        number = Decimal(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite():
+        raise ValueError("Decimal is a number as a string, such as 12.34.")
+    return number
+
+
+def _upload(value: Any) -> Any:
+    return value
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    BigIntValue: strawberry.scalar(
+        name="BigInt",
+        description="A whole number of up to 64 bits, as a string, because JSON readers lose digits beyond 53 bits.",
+        specified_by_url="https://graphql.org/learn/schema/#scalar-types",
+        serialize=str,
+        parse_value=_parse_bigint,
+    ),
+    Decimal: strawberry.scalar(
+        name="Decimal",
+        description="A decimal number as a string, exact. Money is in US dollars with two places.",
+        specified_by_url="https://www.rfc-editor.org/rfc/rfc8259#section-6",
+        serialize=str,
+        parse_value=_parse_decimal,
+    ),
+    datetime.date: strawberry.scalar(
+        name="Date",
+        description="A calendar date as YYYY-MM-DD, in the payer's local calendar.",
+        specified_by_url=_RFC3339,
+        serialize=datetime.date.isoformat,
+        parse_value=_parse_date,
+    ),
+    datetime.datetime: strawberry.scalar(
+        name="DateTime",
+        description="A moment in UTC as YYYY-MM-DDTHH:MM:SS[.ffffff]Z.",
+        specified_by_url=_RFC3339,
+        serialize=_serialize_datetime,
+        parse_value=_parse_datetime,
+    ),
+    UploadValue: strawberry.scalar(
+        name="Upload",
+        description="A file of a multipart request, as the GraphQL multipart request specification maps it. Input only.",
+        specified_by_url="https://github.com/jaydenseric/graphql-multipart-request-spec",
+        serialize=_upload,
+        parse_value=_upload,
+    ),
+}

@@ -1,0 +1,1 @@
+"""The object types, one file per noun: declarations and descriptions."""

@@ -1,0 +1,53 @@
+"""Executes operations as the server does: one snapshot, one context, errors as a client sees them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from backend.core.actor import Actor
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from schema.build import build_schema
+from schema.context import Context
+from schema.errors import present
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client gets, and the statements that it took."""
+
+    data: Any
+    errors: list[dict[str, Any]]
+    statements: list[str]
+
+    @property
+    def codes(self) -> list[str]:
+        return [error["extensions"]["code"] for error in self.errors]
+
+
+class Api:
+    """The schema over a read pool, as one principal."""
+
+    def __init__(self, reads: Reads, writes: WriteThreads, actor: Actor | None) -> None:
+        self._reads, self._writes, self._actor = reads, writes, actor
+
+    def as_(self, actor: Actor | None) -> "Api":
+        return Api(self._reads, self._writes, actor)
+
+    async def __call__(self, document: str, key: str | None = None, **variables: Any) -> Answer:
+        organization = self._actor.organization_id if self._actor else None
+        async with self._reads.snapshot(organization) as snapshot:
+            context = Context(
+                snapshot=snapshot, writes=self._writes, request_id="test", principal=self._actor, idempotency_key=key
+            )
+            result = await build_schema().execute(document, variable_values=variables, context_value=context)
+            errors = [present(error, "test") for error in result.errors or []]
+            return Answer(result.data, errors, list(snapshot.statements))
+
+    async def data(self, document: str, **variables: Any) -> Any:
+        answer = await self(document, **variables)
+        assert answer.errors == []
+        return answer.data
+
+
+ApiFactory = Callable[[Actor | None], Api]
