@@ -28,6 +28,6 @@ def build_schema() -> strawberry.Schema:
     logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
     return DriftgraphSchema(
         query=Query,
-        config=StrawberryConfig(scalar_map=SCALARS),  # type: ignore[arg-type]
+        config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[lambda: ParserCache(maxsize=_CACHED_DOCUMENTS), lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS)],
     )

@@ -144,7 +144,7 @@ class DeclaredField(StrawberryDjangoField):
 
     def __copy__(self) -> "DeclaredField":
         copied = super().__copy__()
-        copied.declaration, copied.right, copied._declared = self.declaration, self.right, self._declared
+        copied.declaration, copied.right, copied.arguments = self.declaration, self.right, self.arguments
         return copied
 
     @property

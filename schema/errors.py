@@ -77,7 +77,7 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
     result: dict[str, Any] = {"message": message}
     for part in ("locations", "path"):
         if shown.get(part):
-            result[part] = shown[part]  # type: ignore[literal-required]
+            result[part] = shown[part]
     result["extensions"] = {"code": code, **extensions}
     return result
 

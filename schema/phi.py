@@ -16,7 +16,7 @@ class PhiKind(Enum):
 @strawberry.schema_directive(
     locations=[Location.FIELD_DEFINITION],
     name="phi",
-    description="The field holds protected health information (45 CFR 160.103): readable only with a right to claim rows.",
+    description="Protected health information (45 CFR 160.103): readable only with a right to claim rows.",
 )
 class Phi:
     kind: PhiKind = strawberry.field(description="What kind of information.")

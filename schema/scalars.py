@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NewType
 
 import strawberry
-from strawberry.schema.types.scalar import ScalarDefinition
+from strawberry.types.scalar import ScalarDefinition
 
 BigIntValue = NewType("BigIntValue", int)
 UploadValue = NewType("UploadValue", object)  # a schema.http.upload.UploadedFile
@@ -89,7 +89,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
     UploadValue: strawberry.scalar(
         name="Upload",
-        description="A file of a multipart request, as the GraphQL multipart request specification maps it. Input only.",
+        description="A file of a multipart request, mapped by the GraphQL multipart request specification. Input only.",
         specified_by_url="https://github.com/jaydenseric/graphql-multipart-request-spec",
         serialize=_upload,
         parse_value=_upload,

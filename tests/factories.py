@@ -1,4 +1,4 @@
-"""Rows with sane values for tests. Call them inside `acting_for(organization.id)`; ids come from the caller's counter."""
+"""Rows with sane values for tests. Call them inside `acting_for(organization.id)`."""
 
 import datetime
 import hashlib

@@ -31,7 +31,7 @@ class _DatabaseRule(BaseConstraint):
         """Nothing to check in Python: the database decides."""
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.deconstruct() == other.deconstruct()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.deconstruct() == other.deconstruct()
 
     __hash__ = BaseConstraint.__hash__
 

@@ -1,4 +1,4 @@
-"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API goes through here; no write does."""
+"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API comes here; no write does."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statemen
 def connection_url(alias: str = "default") -> str:
     """The address of one of Django's databases, for psycopg."""
     found = settings.DATABASES[alias]
-    options = (
-        dict(found.get("OPTIONS", {})) | {"host": found["HOST"]} | ({"port": found["PORT"]} if found["PORT"] else {})
-    )
+    options = {**found.get("OPTIONS", {}), "host": found["HOST"]}
+    if found["PORT"]:
+        options["port"] = found["PORT"]
     who = quote(found["USER"], safe="") + (f":{quote(found['PASSWORD'], safe='')}" if found["PASSWORD"] else "")
     return f"postgresql://{who}@/{quote(found['NAME'], safe='')}?{urlencode(options)}"
 

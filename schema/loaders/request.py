@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from typing import Any
 
 from aiodataloader import DataLoader
@@ -13,14 +13,14 @@ from backend.db.reads import Snapshot
 from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader
 from schema.relay.pages import Count, Page, PageQuery, bounded
 
-BatchFunction = Callable[[list[uuid.UUID]], Awaitable[list[Any]]]
+BatchFunction = Callable[[list[uuid.UUID]], Coroutine[Any, Any, list[Any]]]
 
 
 class Loaders:
     """The four shapes: one row by key, many rows by key, one page per parent, one aggregate per parent.
 
-    A loader is keyed by the relation and its arguments, so one relation under two aliases with different arguments is two
-    statements, whatever the number of parents.
+    A loader is keyed by the relation and its arguments, so one relation under two aliases with different arguments is
+    two statements, whatever the number of parents.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -70,7 +70,7 @@ class Loaders:
 
         async def load(keys: list[uuid.UUID]) -> list[Any]:
             statement = STATEMENTS.get(
-                ("row", model), lambda: compiled(model._default_manager.filter(id__any_of=Slot("keys")).order_by())
+                ("row", model), lambda: compiled(models.QuerySet(model).filter(id__any_of=Slot("keys")).order_by())
             )
             found = await self.snapshot.rows(statement.text, statement.bind({"keys": list(keys)}))
             rows = {row.pk: row for row in map(read, found)}

@@ -69,7 +69,7 @@ _CODECS: "dict[type[models.Field[Any, Any]], Codec]" = {
 
 
 def _codec(field: Any) -> Codec:
-    kind = type(field.output_field) if isinstance(field, models.GeneratedField) else type(field)
+    kind: Any = type(field.output_field) if isinstance(field, models.GeneratedField) else type(field)
     return _CODECS[kind]
 
 

@@ -15,7 +15,9 @@ from tests.threads import in_thread
 
 WORK_LIST = """
 query DriftWorkList($filter: DriftEventFilter, $first: Int, $after: String, $last: Int, $before: String) {
-  driftEvents(filter: $filter, orderBy: REVENUE_AT_RISK_DESC, first: $first, after: $after, last: $last, before: $before) {
+  driftEvents(
+    filter: $filter, orderBy: REVENUE_AT_RISK_DESC, first: $first, after: $after, last: $last, before: $before
+  ) {
     totalCount totalCountPrecision
     edges { cursor node {
       id driftType payer { name } group { code } baselineValue currentValue delta unit severity status revenueAtRisk30d
@@ -158,7 +160,8 @@ async def test_a_node_is_found_again_by_its_id(organization: Organization, api: 
     node = (await api.data(WORK_LIST))["driftEvents"]["edges"][0]["node"]
 
     data = await api.data(
-        "query($id: ID!) { node(id: $id) { id ... on DriftEvent { driftType } } driftEvent(id: $id) { id } nodes(ids: [$id]) { id } }",
+        "query($id: ID!) { node(id: $id) { id ... on DriftEvent { driftType } } driftEvent(id: $id) { id }"
+        " nodes(ids: [$id]) { id } }",
         id=node["id"],
     )
 

@@ -136,9 +136,7 @@ def test_eight_at_once_and_again_are_as_one(server: EmbeddedServer):
         list(pool.map(bootstrap, range(8)))
 
     assert run(server, "app", "SELECT rolcreatedb FROM pg_roles WHERE rolname = 'app'", "third") == [(False,)]
-    assert run(server, "app", "SELECT pg_encoding_to_char(encoding) FROM pg_database LIMIT 1", "third") == [
-        ("UTF8",)
-    ]
+    assert run(server, "app", "SELECT pg_encoding_to_char(encoding) FROM pg_database LIMIT 1", "third") == [("UTF8",)]
 
 
 def test_roles_that_are_right_need_no_superuser(server: EmbeddedServer):
