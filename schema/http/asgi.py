@@ -1,0 +1,61 @@
+"""The composition root: GraphQL beside Django in one ASGI application, with the pools of the process."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
+django_application = get_asgi_application()
+
+from backend.core.errors import AppError  # noqa: E402 - models need Django to be set up
+from backend.db.reads import process_reads  # noqa: E402
+from backend.db.writes import WriteThreads  # noqa: E402
+from schema.build import build_schema  # noqa: E402
+from schema.http.app import PATH, GraphQLApp  # noqa: E402
+from schema.http.health import health  # noqa: E402
+from schema.http.messages import Receive, Response, Scope, Send  # noqa: E402
+
+
+class Application:
+    """Routes by path: `/graphql` to GraphQL, `/healthz` and `/readyz` to health, the rest to Django."""
+
+    def __init__(self) -> None:
+        self._reads = process_reads()
+        self._writes = WriteThreads()
+        self._graphql = GraphQLApp(self._reads, self._writes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Takes one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4404})
+        elif scope["path"] == PATH or scope["path"].startswith(f"{PATH}/"):
+            await self._graphql(scope, receive, send)
+        elif scope["path"] in ("/healthz", "/readyz"):
+            await (await health(scope["path"], self._reads, self._writes)).send(send)
+        elif scope["path"] == "/":
+            await Response(302, b"", {"location": PATH}).send(send)
+        else:
+            await django_application(scope, receive, send)  # type: ignore[arg-type]  # ASGI dictionaries
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._reads.open()
+                    build_schema()
+                except AppError as error:
+                    await send({"type": "lifespan.startup.failed", "message": error.message})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._reads.close()
+                self._writes.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+application = Application()

@@ -1,0 +1,86 @@
+"""HTTP as ASGI messages: headers in, one response out. Nothing about GraphQL."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class HttpError(Exception):
+    """A request that is refused before it is understood as GraphQL."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+
+class ClientLeft(Exception):
+    """The client went away before its request was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Request headers by lower-case name; of a repeated one, the last."""
+
+    values: dict[str, str]
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Headers":
+        """The headers of an ASGI scope."""
+        return cls({name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]})
+
+    def get(self, name: str, default: str = "") -> str:
+        """A header's value."""
+        return self.values.get(name, default)
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, lower case."""
+        return self.get("content-type").partition(";")[0].strip().lower()
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, send: Send) -> None:
+        """Sends it, with a length."""
+        headers = {"content-length": str(len(self.body)), "x-content-type-options": "nosniff", **self.headers}
+        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        HttpError: 413 as soon as it is known to be longer than `limit` bytes.
+        ClientLeft: it broke off.
+    """
+    too_large = HttpError(
+        413, "BAD_USER_INPUT", f"The request body is larger than {limit} bytes (DRIFTGRAPH_MAX_BODY_BYTES)."
+    )
+    length = headers.get("content-length")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise too_large
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)

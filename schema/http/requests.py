@@ -1,0 +1,139 @@
+"""From an HTTP request to a GraphQL one: POST with JSON or multipart, GET with parameters. Nothing is executed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from django.conf import settings
+
+from schema.http.messages import Headers, HttpError, Receive, Scope, read_body
+from schema.http.upload import Form, read_form
+
+JSON = "application/json"
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+MULTIPART = "multipart/form-data"
+
+
+@dataclass(slots=True)
+class GraphQLRequest:
+    """What is to be executed."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operation_name: str | None = None
+    form: Form = field(default_factory=Form)
+
+
+def _bad(message: str) -> HttpError:
+    return HttpError(400, "BAD_USER_INPUT", message)
+
+
+def _json(raw: bytes | str, what: str) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise _bad(f"{what} is not valid JSON.") from None
+
+
+def request_of(parameters: Any, form: Form | None = None) -> GraphQLRequest:
+    """Checks the parameters of a request.
+
+    Raises:
+        HttpError: 400 with what is wrong; values are not repeated.
+    """
+    if isinstance(parameters, list):
+        raise _bad("Batches are not supported: send one operation per request.")
+    if not isinstance(parameters, dict):
+        raise _bad("The request must be a JSON object.")
+    query, variables = parameters.get("query"), parameters.get("variables")
+    operation_name, extensions = parameters.get("operationName"), parameters.get("extensions")
+    if not isinstance(query, str) or not query.strip():
+        raise _bad("The parameter query must be a GraphQL document.")
+    if variables is not None and not isinstance(variables, dict):
+        raise _bad("The parameter variables must be a JSON object.")
+    if operation_name is not None and not isinstance(operation_name, str):
+        raise _bad("The parameter operationName must be a string.")
+    if extensions is not None and not isinstance(extensions, dict):
+        raise _bad("The parameter extensions must be a JSON object.")
+    return GraphQLRequest(query, variables, operation_name or None, form or Form())
+
+
+def _get(scope: Scope) -> GraphQLRequest:
+    text = scope.get("query_string", b"").decode("latin-1")
+    found: dict[str, Any] = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
+    for name in ("variables", "extensions"):
+        if name in found:
+            found[name] = _json(found[name], f"The parameter {name}") if found[name] else None
+    return request_of(found)
+
+
+def upload_folder() -> Path:
+    """Where files of requests lie while they are being taken in."""
+    folder: Path = settings.ENVIRONMENT.data_dir / "uploads"
+    return folder.resolve()
+
+
+async def _multipart(receive: Receive, headers: Headers) -> GraphQLRequest:
+    limits = settings.ENVIRONMENT
+    form = await read_form(
+        receive,
+        headers.get("content-type"),
+        upload_folder(),
+        max_field=limits.max_body_bytes,
+        max_file=limits.max_import_bytes,
+    )
+    try:
+        operations = _json(form.fields.get("operations", b""), "The part operations")
+        places = _json(form.fields.get("map", b"{}"), "The part map")
+        if not isinstance(places, dict):
+            raise _bad("The part map must be a JSON object.")
+        for part, paths in places.items():
+            if part not in form.files or not isinstance(paths, list):
+                raise _bad("The part map names a file that was not sent.")
+            for path in paths:
+                _place(operations, str(path).split("."), form.files[part])
+        return request_of(operations, form)
+    except BaseException:
+        form.remove_files()
+        raise
+
+
+def _place(target: Any, path: list[str], value: object) -> None:
+    """Puts a file where the map says, replacing a null."""
+    try:
+        for step in path[:-1]:
+            target = target[int(step)] if isinstance(target, list) else target[step]
+        last: Any = int(path[-1]) if isinstance(target, list) else path[-1]
+        if target[last] is not None:
+            raise _bad("The part map points at something that is not null.")
+        target[last] = value
+    except (KeyError, IndexError, ValueError, TypeError):
+        raise _bad("The part map points at nothing.") from None
+
+
+async def read_request(scope: Scope, receive: Receive, headers: Headers) -> GraphQLRequest:
+    """The GraphQL request of an HTTP request.
+
+    Raises:
+        HttpError: 400, 405, 413 or 415 with a message for people.
+        ClientLeft: the body broke off.
+    """
+    if scope["method"] == "GET":
+        return _get(scope)
+    if scope["method"] != "POST":
+        raise HttpError(405, "BAD_USER_INPUT", "Use POST or GET.", {"allow": "GET, POST"})
+    if headers.media_type == MULTIPART:
+        return await _multipart(receive, headers)
+    if headers.media_type != JSON:
+        raise HttpError(415, "BAD_USER_INPUT", f"Send {JSON} or {MULTIPART}.", {"accept": f"{JSON}, {MULTIPART}"})
+    return request_of(_json(await read_body(receive, headers, settings.ENVIRONMENT.max_body_bytes), "The body"))
+
+
+def response_type(accept: str) -> str | None:
+    """The media type of the answer: the newer one only where it is asked for; None where neither is wanted."""
+    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")} if accept.strip() else {"*/*"}
+    if GRAPHQL_RESPONSE in wanted:
+        return GRAPHQL_RESPONSE
+    return JSON if wanted & {JSON, "*/*", "application/*"} else None

@@ -1,0 +1,145 @@
+"""Multipart requests: the GraphQL part in memory, files streamed to disk under a limit, removed with the request."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import Message as Headers
+from pathlib import Path
+from typing import IO, Any
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from schema.http.messages import ClientLeft, HttpError, Receive
+
+_MAX_PARTS = 20
+
+
+@dataclass(slots=True)
+class UploadedFile:
+    """A file of a request, on disk until the request ends."""
+
+    name: str
+    path: Path
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Form:
+    """The parts of a multipart request."""
+
+    fields: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, UploadedFile] = field(default_factory=dict)
+
+    def remove_files(self) -> None:
+        """Deletes what is on disk."""
+        for file in self.files.values():
+            with suppress(FileNotFoundError):
+                file.path.unlink()
+
+
+class _Collector:
+    """Takes the parser's callbacks and files each part away."""
+
+    def __init__(self, folder: Path, *, max_field: int, max_file: int) -> None:
+        self.form = Form()
+        self._folder, self._max_field, self._max_file = folder, max_field, max_file
+        self._header_name, self._header_value = b"", b""
+        self._name, self._parts = "", 0
+        self._file: UploadedFile | None = None
+        self._handle: IO[bytes] | None = None
+        self._headers = Headers()
+
+    def callbacks(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._on_header_name(data[start:end]),
+            "on_header_value": lambda data, start, end: self._on_header_value(data[start:end]),
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": lambda data, start, end: self._data(data[start:end]),
+            "on_part_end": self.close,
+        }
+
+    def _begin(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise HttpError(413, "BAD_USER_INPUT", f"The request has more than {_MAX_PARTS} parts.")
+        self._headers = Headers()
+        self._header_name = self._header_value = b""
+
+    def _on_header_name(self, part: bytes) -> None:
+        self._header_name += part
+
+    def _on_header_value(self, part: bytes) -> None:
+        self._header_value += part
+
+    def _header_end(self) -> None:
+        self._headers[self._header_name.decode("latin-1")] = self._header_value.decode("latin-1")
+        self._header_name = self._header_value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get("content-disposition", ""))
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        if not self._name:
+            raise HttpError(400, "BAD_USER_INPUT", "A part of the request has no name.")
+        if b"filename" in options:
+            handle = tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-", delete=False)  # noqa: SIM115
+            self._handle = handle
+            name = options[b"filename"].decode("utf-8", "replace")
+            self._file = self.form.files[self._name] = UploadedFile(name=name, path=Path(handle.name))
+        else:
+            self.form.fields[self._name] = b""
+
+    def _data(self, part: bytes) -> None:
+        if self._file is None or self._handle is None:
+            self.form.fields[self._name] += part
+            if len(self.form.fields[self._name]) > self._max_field:
+                raise HttpError(413, "BAD_USER_INPUT", f"The part {self._name} is larger than {self._max_field} bytes.")
+            return
+        self._file.size += len(part)
+        if self._file.size > self._max_file:
+            raise HttpError(
+                413, "BAD_USER_INPUT", f"A file is larger than {self._max_file} bytes (DRIFTGRAPH_MAX_IMPORT_BYTES)."
+            )
+        self._handle.write(part)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+        self._handle = self._file = None
+
+
+async def read_form(receive: Receive, content_type: str, folder: Path, *, max_field: int, max_file: int) -> Form:
+    """The parts of a multipart body; files lie in `folder`.
+
+    Raises:
+        HttpError: 400 not multipart, 413 over a limit. Nothing is left on disk then.
+        ClientLeft: the body broke off; nothing is left either.
+    """
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise HttpError(400, "BAD_USER_INPUT", "The multipart request names no boundary.")
+    folder.mkdir(parents=True, exist_ok=True)
+    collector = _Collector(folder, max_field=max_field, max_file=max_file)
+    parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]  # a TypedDict of callbacks
+    try:
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            parser.write(message.get("body", b""))
+            more = message.get("more_body", False)
+        parser.finalize()
+    except FormParserError:
+        collector.close()
+        collector.form.remove_files()
+        raise HttpError(400, "BAD_USER_INPUT", "The multipart request is damaged or incomplete.") from None
+    except BaseException:
+        collector.close()
+        collector.form.remove_files()
+        raise
+    return collector.form
