@@ -9,6 +9,7 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.mutation_root import Mutation
 from schema.queries import Query
 from schema.scalars import SCALARS
 
@@ -28,6 +29,7 @@ def build_schema() -> strawberry.Schema:
     logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
     return DriftgraphSchema(
         query=Query,
+        mutation=Mutation,
         config=StrawberryConfig(scalar_map=SCALARS),
         extensions=[lambda: ParserCache(maxsize=_CACHED_DOCUMENTS), lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS)],
     )

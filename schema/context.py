@@ -26,6 +26,11 @@ class Context:
     def __post_init__(self) -> None:
         self.loaders = Loaders(self.snapshot)
 
+    async def restart(self) -> None:
+        """Ends the snapshot, so that what is read from here on sees what was written."""
+        await self.snapshot.close()
+        self.loaders = Loaders(self.snapshot)
+
     @property
     def actor(self) -> Actor:
         """Who asks.

@@ -5,8 +5,10 @@ import hashlib
 from typing import Any
 
 from backend.accounts.models import Organization
-from backend.agents.models import Agent, AgentRun, Finding, FindingState
-from backend.claims.models import Claim, ImportBatch
+from backend.agents.models import Agent, AgentMetric, AgentRun, Finding, FindingState
+from backend.alerts.models import Alert, AlertRule
+from backend.claims.models import Claim, ImportBatch, ImportIssue, QualityReport
+from backend.core.actor import Actor, Role
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest
 from backend.payers.models import Payer, ProcedureCode, ProcedureGroup
 
@@ -172,3 +174,41 @@ def finding_state(of: Finding, run: AgentRun, **values: Any) -> FindingState:
         latest_finding=of,
         **{**defaults, **values},
     )
+
+
+def agent_metric(of: AgentRun, name: str = "coverage.line", **values: Any) -> AgentMetric:
+    return AgentMetric.objects.create(organization_id=of.organization_id, run=of, name=name, **{"value": 0.9, **values})
+
+
+def import_issue(of: ImportBatch, row_no: int = 2) -> ImportIssue:
+    return ImportIssue.objects.create(
+        organization_id=of.organization_id,
+        batch=of,
+        row_no=row_no,
+        rule_code="E010",
+        severity="ERROR",
+        message="No date.",
+    )
+
+
+def quality_report(of: ImportBatch, **values: Any) -> QualityReport:
+    defaults: dict[str, Any] = {
+        "score": 0.9,
+        "completeness": {"claim_id": 1.0},
+        "rule_counts": {"E010": 2},
+        "duplicate_rate": 0.0,
+        "lag_stats": {},
+    }
+    return QualityReport.objects.create(organization_id=of.organization_id, batch=of, **{**defaults, **values})
+
+
+def alert_rule(organization: Organization, name: str = "Any") -> AlertRule:
+    return AlertRule.objects.create(organization=organization, name=name)
+
+
+def alert(of: DriftEvent, rule: AlertRule) -> Alert:
+    return Alert.objects.create(organization_id=of.organization_id, event=of, rule=rule, severity=of.severity)
+
+
+def owner(organization: Organization) -> Actor:
+    return Actor(organization_id=organization.id, role=Role.OWNER, request_id="test")

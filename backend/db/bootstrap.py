@@ -76,7 +76,7 @@ def create_database(superuser_url: str, name: str, *, template: str | None = Non
     SQL: 2 statements outside of a transaction, and 9 in one in the new database.
     """
     with _connect(superuser_url) as connection:
-        present = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        present = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
         if present is None:
             _create_unless_present(connection, name, template)
     _in_transaction(superuser_url, lambda connection: _grant(connection, name), database=name)

@@ -181,7 +181,7 @@ class EmbeddedServer:
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise errors.DiskFull(folder=self.data_dir) from error
-            raise errors.FolderNotUsable(folder=self.data_dir, reason=error.strerror or str(error)) from error
+            raise errors.FolderNotUsable(folder=self.data_dir, reason=str(error)) from error
 
     def _ensure_running(self) -> None:
         self.cluster.check()

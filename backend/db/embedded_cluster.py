@@ -292,27 +292,28 @@ class Cluster:
         arguments = [str(argument) for argument in command]
         log_size = self.log.stat().st_size if self.log.exists() else 0
         account = self.account
-        with tempfile.TemporaryFile() as output:
-            try:
-                result = subprocess.run(  # noqa: S603 - our own binaries, no shell
-                    arguments,
-                    check=False,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=cwd,
-                    env=clean_environment(),
-                    umask=0o077,
-                    user=None if account is None else account.uid,
-                    group=None if account is None else account.gid,
-                    extra_groups=None if account is None else [],
-                    pass_fds=() if lock is None else (lock,),
-                )
-            except PermissionError as error:
-                raise self._failure(arguments, os.strerror(error.errno or errno.EACCES)) from error
-            if result.returncode != 0:
-                output.seek(0)
-                raise self._failure(arguments, output.read().decode(errors="replace") + self._log_after(log_size))
+        try:
+            # A pipe, not a file: the disk may be full. The server itself writes to its log, so the pipe ends.
+            result = subprocess.run(  # noqa: S603 - our own binaries, no shell
+                arguments,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                cwd=cwd,
+                env=clean_environment(),
+                umask=0o077,
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
+                extra_groups=None if account is None else [],
+                pass_fds=() if lock is None else (lock,),
+            )
+        except PermissionError as error:
+            raise self._failure(arguments, os.strerror(error.errno or errno.EACCES)) from error
+        if result.returncode != 0:
+            raise self._failure(arguments, result.stdout + self._log_after(log_size))
 
     def _log_after(self, size: int) -> str:
         if not self.log.exists():

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models import Expression, Field, Lookup
+from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.compiler import SQLCompiler
 
 Model = TypeVar("Model", bound=models.Model)
@@ -36,6 +37,7 @@ class ParentKey(Expression):
         return "parent.key", []
 
 
+@ForeignObject.register_lookup  # relations do not inherit the lookups of plain fields
 @Field.register_lookup
 class AnyOf(Lookup):
     """`column = ANY(array)`: one text for lists of every length, where Django's `in` has one per length."""

@@ -58,4 +58,4 @@ class Application:
                 return
 
 
-application = Application()
+app = Application()

@@ -70,7 +70,7 @@ def _tools(found: list[dict[str, Any]]) -> list[AgentTool]:
         AgentTool(
             name=tool["name"],
             version=tool.get("version") or "",
-            exit_code=tool.get("exit_code"),
+            exit_code=tool.get("exitCode"),
             skipped=bool(tool.get("skipped", False)),
         )
         for tool in found

@@ -39,7 +39,10 @@ def milliseconds(started: datetime.datetime | None, finished: datetime.datetime 
 @strawberry.type(description="A procedure code that stands out in a drift event.")
 class ProcedureShare:
     code: str = strawberry.field(description="Procedure code.")
-    n: int = strawberry.field(description="Claim lines in the current window, 11 or more.")
+    n: int = strawberry.field(description="Claims of concern in the current window or period, 11 or more.")
+    n_baseline: int | None = strawberry.field(description="The same in the baseline; null under 11.")
+    rate: float | None = strawberry.field(description="Rate in the current period, 0 to 1; null for claim lines.")
+    baseline_rate: float | None = strawberry.field(description="Rate in the period before; null for claim lines.")
 
 
 @strawberry.type(description="A denial reason that stands out in a drift event.")
@@ -47,7 +50,7 @@ class ReasonShare:
     carc: str = strawberry.field(description="Claim adjustment reason code.")
     n_current: int | None = strawberry.field(description="Denials in the current window; null under 11.")
     n_baseline: int | None = strawberry.field(description="Denials in the baseline; null under 11.")
-    share: float | None = strawberry.field(description="Share of the current window's denials, 0 to 1; null under 11.")
+    share: float | None = strawberry.field(description="Share of the denials shown here, 0 to 1.")
 
 
 @strawberry.type(description="What a drift event rests on; counts under 11 are left out.")
@@ -57,17 +60,28 @@ class DriftEvidence:
 
 
 def _evidence(found: dict[str, Any]) -> DriftEvidence:
+    reasons = found.get("reasons", [])
+    total = sum(reason["count"] for reason in reasons)
     return DriftEvidence(
         top_reason_codes=[
             ReasonShare(
-                carc=reason["carc"],
-                n_current=reason.get("n_current"),
-                n_baseline=reason.get("n_baseline"),
-                share=reason.get("share"),
+                carc=reason["code"],
+                n_current=reason.get("count"),
+                n_baseline=reason.get("baseline_count"),
+                share=reason["count"] / total if total else None,
             )
-            for reason in found.get("reasons", [])
+            for reason in reasons
         ],
-        top_procedures=[ProcedureShare(code=item["code"], n=item["n"]) for item in found.get("procedures", [])],
+        top_procedures=[
+            ProcedureShare(
+                code=item["code"],
+                n=item["count"],
+                n_baseline=item.get("baseline_count"),
+                rate=item.get("rate"),
+                baseline_rate=item.get("baseline_rate"),
+            )
+            for item in found.get("procedures", [])
+        ],
     )
 
 

@@ -1,0 +1,14 @@
+"""The root of all changes, put together from the mutations of each noun."""
+
+import strawberry
+from strawberry.tools import merge_types
+
+from schema.mutations.agents import AgentMutations
+from schema.mutations.claims import ClaimMutations
+from schema.mutations.drift import DriftMutations
+from schema.mutations.payers import PayerMutations
+
+MUTATIONS = (AgentMutations, ClaimMutations, DriftMutations, PayerMutations)
+Mutation = strawberry.type(description="Everything that can be changed. Each mutation is one transaction.")(
+    merge_types("Mutation", MUTATIONS)
+)

@@ -1,0 +1,101 @@
+"""How every mutation is carried out: one service in a write thread, userErrors, idempotency, fresh reads after it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import strawberry
+from django.apps import apps
+from django.db import models
+
+from backend.accounts.idempotency import once, request_hash
+from backend.core.actor import Actor
+from backend.core.errors import AppError, BadUserInput
+from backend.core.tenancy import acting_for
+from schema.context import context_of
+from schema.errors import UserError, user_error
+from schema.http.upload import UploadedFile
+
+Values = Mapping[str, Any]
+P = TypeVar("P")
+
+
+@strawberry.input(description="What every mutation takes.")
+class MutationInput:
+    idempotency_key: str | None = strawberry.field(
+        default=None,
+        description="Text of up to 200 characters that makes a retry harmless: the same key and input give the same"
+        " answer and no second effect. The header Idempotency-Key does the same.",
+    )
+
+
+@strawberry.type(description="What every mutation answers.")
+class MutationPayload:
+    user_errors: list[UserError] = strawberry.field(
+        description="What must be changed about the input; empty when the mutation was done."
+    )
+
+
+class NoFile(BadUserInput):
+    """The variable of a file must be sent as a part of a multipart request."""
+
+
+def uploaded(value: object) -> UploadedFile:
+    """The file behind an Upload.
+
+    Raises:
+        NoFile: the variable holds something else.
+    """
+    if not isinstance(value, UploadedFile):
+        raise NoFile(path=("file",))
+    return value
+
+
+async def carry_out(
+    info: strawberry.Info, payload: type[P], data: MutationInput, work: Callable[[Actor], Values], *, keyed: bool = True
+) -> P:
+    """The payload with what the work returned, or with the error that its input caused.
+
+    `work` runs in a write thread and returns rows and plain values by the payload's field names. With a key it runs in
+    one transaction with the key; `keyed` is False where the work has a natural key and transactions of its own.
+
+    Raises:
+        AppError: one that no change of the input mends, such as Forbidden or Unavailable.
+    """
+    context = context_of(info)
+    key = (data.idempotency_key or context.idempotency_key) if keyed else None
+    try:
+        values = await context.writes.run(_work, context.actor, key, info.field_name, data, work)
+    except AppError as error:
+        shown = user_error(error)
+        if shown is None:
+            raise
+        return payload(user_errors=[shown])
+    finally:
+        # What is selected below the payload must see what was written.
+        await context.restart()
+    return payload(**values, user_errors=[])
+
+
+def _work(actor: Actor, key: str | None, name: str, data: MutationInput, work: Callable[[Actor], Values]) -> Values:
+    if key is None:
+        return work(actor)
+    request = {**dataclasses.asdict(data), "idempotency_key": None}
+    stored = once(actor=actor, key=key, request_hash=request_hash(name, request), work=lambda: _stored(work(actor)))
+    with acting_for(actor.organization_id):
+        return {name: _restored(value) for name, value in stored.items()}
+
+
+def _stored(values: Values) -> dict[str, Any]:
+    """Rows as references, so that a retry shows them as they are by then."""
+    return {
+        name: {"row": [value._meta.label, str(value.pk)]} if isinstance(value, models.Model) else value
+        for name, value in values.items()
+    }
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "row" in value:
+        label, key = value["row"]
+        return apps.get_model(label)._default_manager.filter(pk=key).first()  # noqa: SLF001 - Django's documented API
+    return value

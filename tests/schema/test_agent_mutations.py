@@ -1,0 +1,200 @@
+"""Agent runs through the API: start, heartbeat, finish, cancel, SARIF import and triage."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from backend.accounts.models import Organization
+from backend.core.actor import Actor, Role
+from schema.http.upload import UploadedFile
+from tests.api import Api
+
+START = """mutation($input: AgentRunStartInput!) { agentRunStart(input: $input) {
+  agentRun { id status agent { kind name lastRun { id } } } userErrors { code message path } } }"""
+FINISH = """mutation($input: AgentRunFinishInput!) { agentRunFinish(input: $input) {
+  agentRun { id status conclusion high metrics { name value passed } tools { name exitCode skipped }
+    findings { totalCount nodes { rule severity path fingerprint } } } userErrors { code message path } } }"""
+TRIAGE = """mutation($input: FindingTriageInput!) { findingTriage(input: $input) {
+  findingState { status justification latestFinding { title } } userErrors { code path } } }"""
+SARIF = """mutation($input: AgentRunImportSarifInput!) { agentRunImportSarif(input: $input) {
+  agentRuns { id conclusion tools { name } findings { nodes { rule severity path startLine } } }
+  userErrors { code message path } } }"""
+
+
+async def _start(api: Api, **values: Any) -> dict[str, Any]:
+    data = await api.data(START, input={"kind": "CODE_QUALITY", "agent": "ruff", **values})
+    found: dict[str, Any] = data["agentRunStart"]
+    return found
+
+
+async def test_a_run_is_started_once_per_key(api: Api) -> None:
+    first = await _start(api, commit="abcdef0", idempotencyKey="k1")
+    again = await _start(api, commit="abcdef0", idempotencyKey="k1")
+    other = await api.data(
+        START, input={"kind": "CODE_QUALITY", "agent": "ruff", "commit": "abcdef1", "idempotencyKey": "k1"}
+    )
+
+    assert first["userErrors"] == []
+    assert first["agentRun"]["agent"] == {
+        "kind": "CODE_QUALITY",
+        "name": "ruff",
+        "lastRun": {"id": first["agentRun"]["id"]},
+    }
+    assert again == first
+    assert other["agentRunStart"]["userErrors"][0]["code"] == "IDEMPOTENCY_CONFLICT"
+    total = await api.data("{ agentRuns { totalCount } }")
+    assert total == {"agentRuns": {"totalCount": 1}}
+
+
+async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
+    run = (await _start(api))["agentRun"]
+
+    data = await api.data(
+        FINISH,
+        input={
+            "id": run["id"],
+            "conclusion": "FAIL",
+            "findings": [{"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL", "path": "app/a.py"}],
+            "metrics": [{"name": "coverage.line", "value": 0.93, "threshold": 0.95, "passed": False}],
+            "tools": [{"name": "ruff", "version": "1", "exitCode": 1}],
+        },
+    )
+
+    found = data["agentRunFinish"]["agentRun"]
+    assert (found["status"], found["conclusion"], found["high"]) == ("SUCCEEDED", "FAIL", 1)
+    assert found["metrics"] == [{"name": "coverage.line", "value": 0.93, "passed": False}]
+    assert found["tools"] == [{"name": "ruff", "exitCode": 1, "skipped": False}]
+    assert found["findings"]["totalCount"] == 1
+    assert found["findings"]["nodes"][0]["rule"] == "S608"
+
+
+async def test_an_ended_run_cannot_be_finished_or_cancelled(api: Api) -> None:
+    run = (await _start(api))["agentRun"]
+    await api.data(FINISH, input={"id": run["id"], "conclusion": "PASS"})
+
+    again = await api.data(FINISH, input={"id": run["id"], "conclusion": "PASS"})
+    cancel = await api.data(
+        "mutation($i: AgentRunReferenceInput!) { agentRunCancel(input: $i) { agentRun { id } userErrors { code } } }",
+        i={"id": run["id"]},
+    )
+
+    assert again["agentRunFinish"]["userErrors"][0]["code"] == "CONFLICT"
+    assert cancel["agentRunCancel"] == {"agentRun": None, "userErrors": [{"code": "CONFLICT"}]}
+
+
+async def test_a_heartbeat_moves_forward(api: Api) -> None:
+    run = (await _start(api))["agentRun"]
+
+    data = await api.data(
+        "mutation($i: AgentRunReferenceInput!) { agentRunHeartbeat(input: $i) { agentRun { startedAt heartbeatAt } } }",
+        i={"id": run["id"]},
+    )
+
+    beat = data["agentRunHeartbeat"]["agentRun"]
+    assert beat["heartbeatAt"] > beat["startedAt"]
+
+
+async def test_triage_outlives_the_run(api: Api) -> None:
+    finding = {"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL", "path": "app/api/a.py"}
+    run = (await _start(api))["agentRun"]
+    await api.data(FINISH, input={"id": run["id"], "conclusion": "FAIL", "findings": [finding]})
+    states = """query { findings(filter: {pathPrefix: "app/api", rule: {eq: "S608"}}, orderBy: SEVERITY_FIRST_SEEN) {
+      nodes { status fingerprint agent { id } firstSeenRun { id } lastSeenRun { id } } } }"""
+    state = (await api.data(states))["findings"]["nodes"][0]
+
+    refused = await api.data(
+        TRIAGE,
+        input={"agentId": state["agent"]["id"], "fingerprint": state["fingerprint"], "status": "SUPPRESSED"},
+    )
+    decided = await api.data(
+        TRIAGE,
+        input={
+            "agentId": state["agent"]["id"],
+            "fingerprint": state["fingerprint"],
+            "status": "SUPPRESSED",
+            "justification": "Constant table name.",
+        },
+    )
+    second = (await _start(api))["agentRun"]
+    await api.data(FINISH, input={"id": second["id"], "conclusion": "FAIL", "findings": [finding]})
+    after = (await api.data(states))["findings"]["nodes"][0]
+
+    assert refused["findingTriage"]["userErrors"] == [{"code": "BAD_USER_INPUT", "path": ["justification"]}]
+    assert decided["findingTriage"]["findingState"]["status"] == "SUPPRESSED"
+    assert (after["status"], after["firstSeenRun"]["id"], after["lastSeenRun"]["id"]) == (
+        "SUPPRESSED",
+        run["id"],
+        second["id"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "path"),
+    [
+        ({"fingerprint": "zz", "status": "OPEN"}, ["fingerprint"]),
+        ({"fingerprint": "00" * 31, "status": "OPEN"}, ["fingerprint"]),
+    ],
+)
+async def test_a_malformed_fingerprint_is_refused(api: Api, values: dict[str, str], path: list[str]) -> None:
+    agent = (await _start(api))["agentRun"]
+    found = await api.data("query($id: ID!) { agentRun(id: $id) { agent { id } } }", id=agent["id"])
+
+    data = await api.data(TRIAGE, input={"agentId": found["agentRun"]["agent"]["id"], **values})
+
+    assert data["findingTriage"]["userErrors"] == [{"code": "BAD_USER_INPUT", "path": path}]
+
+
+def _sarif(tmp_path: Path, version: str = "2.1.0") -> UploadedFile:
+    result = {
+        "ruleId": "E722",
+        "level": "error",
+        "message": {"text": "Bare except"},
+        "locations": [
+            {"physicalLocation": {"artifactLocation": {"uri": "app/b.py"}, "region": {"startLine": 7}}},
+        ],
+    }
+    document = {"version": version, "runs": [{"tool": {"driver": {"name": "ruff"}}, "results": [result]}]}
+    path = tmp_path / "report.sarif"
+    path.write_bytes(orjson.dumps(document))
+    return UploadedFile(name="report.sarif", path=path)
+
+
+async def test_a_sarif_document_becomes_the_same_runs_twice(api: Api, tmp_path: Path) -> None:
+    upload = {"file": _sarif(tmp_path), "kind": "CODE_QUALITY", "agent": "ruff"}
+
+    first = await api.data(SARIF, input=upload)
+    again = await api.data(SARIF, input=upload)
+
+    run = first["agentRunImportSarif"]["agentRuns"][0]
+    assert run["tools"] == [{"name": "ruff"}]
+    assert run["findings"]["nodes"] == [{"rule": "E722", "severity": "HIGH", "path": "app/b.py", "startLine": 7}]
+    assert again == first
+
+
+async def test_a_sarif_document_of_another_version_is_refused(api: Api, tmp_path: Path) -> None:
+    data = await api.data(SARIF, input={"file": _sarif(tmp_path, "2.0.0"), "kind": "CODE_QUALITY", "agent": "ruff"})
+
+    assert data["agentRunImportSarif"]["userErrors"][0]["code"] == "BAD_USER_INPUT"
+    assert (await api.data("{ agentRuns { totalCount } }"))["agentRuns"]["totalCount"] == 0
+
+
+async def test_a_file_that_is_no_file_is_refused(api: Api) -> None:
+    data = await api.data(SARIF, input={"file": "text", "kind": "CODE_QUALITY", "agent": "ruff"})
+
+    assert data["agentRunImportSarif"]["userErrors"][0]["path"] == ["file"]
+
+
+async def test_a_viewer_may_not_start_a_run(api: Api, organization: Organization) -> None:
+    viewer = api.as_(Actor(organization_id=organization.id, role=Role.VIEWER))
+
+    answer = await viewer(START, input={"kind": "CODE_QUALITY", "agent": "ruff"})
+
+    assert answer.codes == ["FORBIDDEN"]
+
+
+async def test_nobody_is_asked_to_sign_in(api: Api) -> None:
+    answer = await api.as_(None)(START, input={"kind": "CODE_QUALITY", "agent": "ruff"})
+
+    assert answer.codes == ["UNAUTHENTICATED"]

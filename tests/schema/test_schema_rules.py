@@ -1,0 +1,231 @@
+"""Rules that the whole schema keeps: descriptions, rights, orders with their index, isolation of every root field."""
+
+import uuid
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import models
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    is_introspection_type,
+    is_specified_scalar_type,
+)
+
+from backend.accounts.models import Organization
+from backend.core.actor import Actor, Right, Role
+from backend.core.constraints import OrderIndex
+from backend.core.tenancy import acting_for
+from schema.build import build_schema
+from schema.declare import ChildPage, ChildTop, DeclaredField, NodeKinds, RootPage
+from schema.mutation_root import MUTATIONS
+from schema.queries import Query
+from schema.relay.ids import encode_id
+from tests import factories as make
+from tests.api import Api
+from tests.threads import in_thread
+
+
+def _own_types() -> list[GraphQLNamedType]:
+    found = build_schema()._schema.type_map.values()
+    return [kind for kind in found if not is_introspection_type(kind) and not is_specified_scalar_type(kind)]
+
+
+def _undescribed(kind: GraphQLNamedType) -> list[str]:
+    missing = [] if kind.description else [kind.name]
+    if isinstance(kind, GraphQLEnumType):
+        missing += [f"{kind.name}.{name}" for name, value in kind.values.items() if not value.description]
+    if isinstance(kind, (GraphQLObjectType, GraphQLInterfaceType, GraphQLInputObjectType)):
+        for name, field in kind.fields.items():
+            missing += [] if field.description else [f"{kind.name}.{name}"]
+            arguments = getattr(field, "args", {})
+            missing += [f"{kind.name}.{name}({arg}:)" for arg, a in arguments.items() if not a.description]
+    return missing
+
+
+def test_everything_is_described() -> None:
+    assert [name for kind in _own_types() for name in _undescribed(kind)] == []
+
+
+def test_descriptions_are_sentences() -> None:
+    texts = [kind.description for kind in _own_types() if kind.description]
+
+    assert [text for text in texts if not text.rstrip().endswith((".", ")"))] == []
+
+
+def test_every_root_field_and_mutation_declares_its_right() -> None:
+    roots = [Query, *MUTATIONS]
+    fields = [field for root in roots for field in root.__strawberry_definition__.fields]
+
+    undeclared = [field.name for field in fields if "right" not in field.metadata]
+    open_to_all = [field.name for field in fields if field.metadata.get("right") is None]
+    assert undeclared == []
+    assert open_to_all == ["viewer"]
+
+
+def _list_sources() -> list[Any]:
+    found: dict[str, Any] = {}
+    for kind in build_schema().schema_converter.type_map.values():
+        for field in getattr(kind.definition, "fields", []):
+            if isinstance(field, DeclaredField) and isinstance(field.declaration, (ChildPage, ChildTop, RootPage)):
+                found[field.declaration.source.key] = field.declaration.source
+    return list(found.values())
+
+
+def _serves(index: Any, wanted: list[str]) -> bool:
+    return list(index.fields) == wanted
+
+
+def test_every_order_has_its_index() -> None:
+    missing = []
+    for source in _list_sources():
+        for member in source.orders:
+            order = member.value
+            sign = "-" if order.descending else ""
+            parent = [source.parent.removesuffix("_id")] if source.parent else []
+            wanted = ["organization", *parent, *(sign + column for column in order.columns), f"{sign}id"]
+            indexes = [index for index in source.model._meta.indexes if isinstance(index, OrderIndex)]
+            by_id = not order.columns and not parent  # the unique (organization, id) serves it
+            if not by_id and not any(_serves(index, wanted) for index in indexes):
+                missing.append((source.key, order.name, wanted))
+
+    assert missing == []
+
+
+def test_sort_columns_are_never_null() -> None:
+    nullable = []
+    for source in _list_sources():
+        for member in source.orders:
+            for column in member.value.columns:
+                field = source.model._meta.get_field(column)
+                if field.null and not isinstance(field, models.GeneratedField):
+                    nullable.append((source.key, column))
+
+    assert nullable == []
+
+
+def test_every_tenant_model_is_covered_by_a_factory_or_named_here() -> None:
+    tenant_models = {model.__name__ for model in apps.get_models() if hasattr(model, "organization_id")}
+
+    assert {"Claim", "DriftEvent", "AgentRun", "AuditEntry", "OutcomeCount"} <= tenant_models
+
+
+def _fill(organization: Organization) -> dict[str, uuid.UUID]:
+    """One row of every type that has a global id."""
+    with acting_for(organization.id):
+        payer, group = make.payer(organization), make.group(organization)
+        code, batch = make.procedure(organization, group), make.batch(organization)
+        claim = make.claim(payer, code, batch, 1)
+        run = make.detection_run(organization)
+        event = make.drift_event(payer, run)
+        agent = make.agent(organization)
+        agent_run = make.agent_run(agent)
+        finding = make.finding(agent_run)
+        rows = {
+            "PY": payer,
+            "PG": group,
+            "PC": code,
+            "IB": batch,
+            "CL": claim,
+            "DR": run,
+            "DE": event,
+            "DT": make.drift_test(payer, run),
+            "DO": make.drift_observation(event, run),
+            "AG": agent,
+            "RU": agent_run,
+            "FI": finding,
+            "FS": make.finding_state(finding, agent_run),
+            "AM": make.agent_metric(agent_run),
+            "II": make.import_issue(batch),
+            "QR": make.quality_report(batch),
+            "AR": (rule := make.alert_rule(organization)),
+            "AL": make.alert(event, rule),
+        }
+        return {tag: row.pk for tag, row in rows.items()}
+
+
+async def test_no_node_of_another_organization_is_found(
+    organization: Organization, other_organization: Organization, api: Api
+) -> None:
+    foreign = await in_thread(_fill, other_organization)
+    own = await in_thread(_fill, organization)
+
+    assert set(own) == set(NodeKinds.by_tag)
+    document = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
+    theirs = await api.data(document, ids=[encode_id(tag, key) for tag, key in foreign.items()])
+    ours = await api.data(document, ids=[encode_id(tag, key) for tag, key in own.items()])
+    assert theirs["nodes"] == [None] * len(foreign)
+    assert [node["__typename"] for node in ours["nodes"]] == [NodeKinds.by_tag[tag].type_name for tag in own]
+
+
+def _list_fields() -> list[str]:
+    query = build_schema()._schema.query_type
+    assert query is not None
+    return [name for name, field in query.fields.items() if "first" in field.args and name != "driftTests"]
+
+
+@pytest.mark.parametrize("field", _list_fields())
+async def test_no_list_shows_rows_of_another_organization(
+    organization: Organization, other_organization: Organization, api: Api, field: str
+) -> None:
+    await in_thread(_fill, other_organization)
+    document = f"{{ {field} {{ totalCount nodes {{ id }} }} }}"
+
+    theirs = Actor(organization_id=other_organization.id, role=Role.OWNER)
+    assert (await api.data(document))[field] == {"totalCount": 0, "nodes": []}
+    assert (await api.as_(theirs).data(document))[field]["totalCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        (Role.OWNER, True),
+        (Role.ANALYST, True),
+        (Role.VIEWER, False),
+        (Role.AUDITOR, False),
+        (Role.SERVICE, False),
+    ],
+)
+async def test_claims_are_read_by_the_roles_of_the_matrix(
+    organization: Organization, api: Api, role: Role, allowed: bool
+) -> None:
+    answer = await api.as_(Actor(organization_id=organization.id, role=role))("{ claims { totalCount } }")
+
+    assert answer.codes == ([] if allowed else ["FORBIDDEN"])
+
+
+async def test_a_token_may_do_what_its_scopes_say(organization: Organization, api: Api) -> None:
+    token = Actor(
+        organization_id=organization.id, role=Role.SERVICE, token_id=uuid.uuid4(), scopes=frozenset({Right.CLAIMS_READ})
+    )
+
+    assert (await api.as_(token)("{ claims { totalCount } }")).codes == []
+    assert (await api.as_(token)("{ driftEvents { totalCount } }")).codes == ["FORBIDDEN"]
+
+
+async def test_the_viewer_field_says_who_asks(organization: Organization, api: Api) -> None:
+    data = await api.data("{ viewer { role rights organization { name timezone } } }")
+
+    assert data["viewer"]["role"] == "OWNER"
+    assert "claims:read" in data["viewer"]["rights"]
+    assert data["viewer"]["organization"] == {"name": organization.name, "timezone": "UTC"}
+
+
+async def test_a_bug_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    patient = "Jane"
+
+    def explode(*_: object) -> None:
+        raise ValueError(f"patient {patient} Roe")
+
+    monkeypatch.setattr("schema.declare.root_page", explode)
+
+    answer = await api("{ driftEvents { totalCount } }")
+
+    assert answer.codes == ["INTERNAL"]
+    assert patient not in str(answer.errors)
+    assert patient not in caplog.text
+    assert "request test failed: ValueError" in caplog.text
