@@ -143,7 +143,7 @@ BATCHES = ListSource(
 )
 class Claim(Node):
     id: strawberry.ID = global_id("CL", models.Claim, "Claim", right=Right.CLAIMS_READ)
-    claim_ref: str = column(
+    reference: str = column(
         "Keyed hash of the claim number, 32 hexadecimal digits; the same claim has the same one.",
         "claim_key",
         hexadecimal,

@@ -16,17 +16,17 @@ from tests.threads import in_thread
 
 OPERATIONS = Path(__file__).parents[2] / "schema" / "operations"
 STATEMENTS = {
-    "A1_DriftWorkList": 4,
-    "A2_DriftOfPayers": 3,
-    "A3_DriftEvent": 3,
-    "A8_ClaimsOfEvent": 5,
-    "A10_DriftTests": 3,
-    "A11_DetectionRuns": 1,
-    "A13_DataQuality": 2,
-    "B1_Agents": 4,
-    "B2_AgentRuns": 4,
-    "B3_AgentRun": 4,
-    "B5_Findings": 4,
+    "DriftWorkList": 4,
+    "DriftOfPayers": 3,
+    "DriftEvent": 4,
+    "ClaimsOfEvent": 5,
+    "DriftTests": 3,
+    "DetectionRuns": 1,
+    "DataQuality": 2,
+    "Agents": 4,
+    "AgentRuns": 4,
+    "AgentRun": 4,
+    "Findings": 4,
 }
 """SQL statements of each query, whatever the number of rows."""
 
@@ -48,7 +48,7 @@ def _fill(organization: Organization, parents: int) -> dict[str, str]:
         group = make.group(organization)
         code = make.procedure(organization, group)
         run = make.detection_run(organization)
-        event = None
+        event = make.drift_event(make.payer(organization, "root"), run, group=group)
         for number in range(parents):
             payer = make.payer(organization, f"p{number:02d}")
             batch = make.batch(organization, f"b{number}")
@@ -71,7 +71,6 @@ def _fill(organization: Organization, parents: int) -> dict[str, str]:
                     decided_on=event.current_end,
                     submitted_on=event.current_start,
                 )
-        assert event is not None
         return {
             "event": encode_id("DE", event.id),
             "detection_run": encode_id("DR", run.id),
@@ -81,13 +80,13 @@ def _fill(organization: Organization, parents: int) -> dict[str, str]:
 
 def _variables(name: str, ids: dict[str, str]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {
-        "A2_DriftOfPayers": {"payers": [f"P{number:02d}" for number in range(20)], "since": "2020-01-01"},
-        "A3_DriftEvent": {"id": ids["event"]},
-        "A8_ClaimsOfEvent": {"event": ids["event"]},
-        "A10_DriftTests": {"run": ids["detection_run"], "payer": "p00"},
-        "B2_AgentRuns": {"kind": "CODE_QUALITY", "since": "2020-01-01T00:00:00Z"},
-        "B3_AgentRun": {"id": ids["agent_run"]},
-        "B5_Findings": {"rule": "S608", "path": "app/api"},
+        "DriftOfPayers": {"payers": [f"P{number:02d}" for number in range(20)], "since": "2020-01-01"},
+        "DriftEvent": {"id": ids["event"]},
+        "ClaimsOfEvent": {"event": ids["event"]},
+        "DriftTests": {"run": ids["detection_run"], "payer": "p00"},
+        "AgentRuns": {"kind": "CODE_QUALITY", "since": "2020-01-01T00:00:00Z"},
+        "AgentRun": {"id": ids["agent_run"]},
+        "Findings": {"rule": "S608", "path": "app/api"},
     }
     return found.get(name, {})
 
@@ -110,7 +109,7 @@ async def test_statements_are_as_many_for_twenty_parents_as_for_one(
 async def test_claims_of_an_event_are_those_of_its_window(organization: Organization, api: Api) -> None:
     ids = await in_thread(_fill, organization, 2)
 
-    data = await api.data(_text("A8_ClaimsOfEvent"), event=ids["event"])
+    data = await api.data(_text("ClaimsOfEvent"), event=ids["event"])
 
     assert data["claims"]["totalCount"] == 3
     assert {node["payer"]["name"] for node in data["claims"]["nodes"]} == {"P01"}

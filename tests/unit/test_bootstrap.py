@@ -124,7 +124,6 @@ def test_a_copy_of_a_template_has_its_content_and_the_rights(server: EmbeddedSer
 def test_eight_at_once_and_again_are_as_one(server: EmbeddedServer):
     superuser = server.url("postgres", "postgres")
     with psycopg.connect(superuser, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS auditor_unused")
         connection.execute("ALTER ROLE app CREATEDB")
 
     def bootstrap(number: int) -> None:
@@ -137,6 +136,35 @@ def test_eight_at_once_and_again_are_as_one(server: EmbeddedServer):
 
     assert run(server, "app", "SELECT rolcreatedb FROM pg_roles WHERE rolname = 'app'", "third") == [(False,)]
     assert run(server, "app", "SELECT pg_encoding_to_char(encoding) FROM pg_database LIMIT 1", "third") == [("UTF8",)]
+
+
+def test_a_server_set_up_without_an_encoding_gets_a_database_with_one(server: EmbeddedServer):
+    superuser = server.url("postgres", "ascii")
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C'"
+        )
+
+    create_roles(superuser)
+    create_database(superuser, "from_ascii")
+
+    assert run(server, "app", "SHOW server_encoding", "from_ascii") == [("UTF8",)]
+
+
+def test_a_change_of_the_same_role_elsewhere_is_waited_for(server: EmbeddedServer):
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
+        connection.execute("ALTER ROLE app CREATEDB")
+
+    with psycopg.connect(server.url("postgres", "first")) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("ALTER ROLE app CREATEROLE")
+        bootstrap = pool.submit(create_roles, server.url("postgres", "postgres"))
+        while not run(server, "postgres", "SELECT 1 FROM pg_locks WHERE NOT granted"):
+            assert not bootstrap.done()
+        other.commit()
+        bootstrap.result()
+
+    powers = run(server, "postgres", f"SELECT {POWERS} FROM pg_roles WHERE rolname = 'app'")
+    assert powers == [(True, False, False, False, False)]
 
 
 def test_roles_that_are_right_need_no_superuser(server: EmbeddedServer):

@@ -1,5 +1,6 @@
 """The life of the embedded server: started by the first user process, shared, stopped with the last."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -23,7 +24,11 @@ USER = """
 import os, sys
 from pathlib import Path
 from backend.db.embedded import EmbeddedServer
-server = EmbeddedServer(Path(sys.argv[1]), options={"fsync": "off"}).acquire()
+server = EmbeddedServer(Path(sys.argv[1]), options={"fsync": "off"})
+if "die" in sys.argv:
+    start = server.cluster.start
+    server.cluster.start = lambda lock: (start(lock), os.kill(os.getpid(), 9))
+server.acquire()
 child = os.fork() if "fork" in sys.argv else 1
 if child:
     print("ready", child, flush=True)
@@ -108,6 +113,13 @@ def ends(process: int, *, within: float) -> bool:
     return not runs(process)
 
 
+def gone(path: Path, *, within: float) -> bool:
+    until = time.monotonic() + within
+    while path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    return not path.exists()
+
+
 def setting(server: EmbeddedServer, name: str) -> str:
     with psycopg.connect(server.url("postgres", "postgres")) as connection:
         return connection.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
@@ -178,12 +190,14 @@ def test_a_user_that_joined_leaves_the_server_to_the_others(data_dir: Path, star
     assert ends(process, within=1)
 
 
-def test_a_process_that_just_ends_has_left(data_dir: Path, start_user):
-    user = start_user(data_dir)
-    ready(user)
-    process = postmaster(data_dir)
+def test_a_process_that_just_ends_stops_the_server_itself(data_dir: Path, start_user):
+    with (data_dir / "guard.lock").open("w") as no_guard:
+        fcntl.flock(no_guard, fcntl.LOCK_EX)
+        user = start_user(data_dir)
+        ready(user)
+        process = postmaster(data_dir)
 
-    code = leave(user)
+        code = leave(user)
 
     assert code == 0
     assert ends(process, within=1)
@@ -214,6 +228,17 @@ def test_the_guard_stops_the_server_when_its_last_user_is_killed(data_dir: Path,
     user.wait()
 
     assert ends(process, within=5)
+
+
+def test_the_guard_stops_the_server_of_a_starter_that_was_killed_at_it(data_dir: Path, start_user):
+    user = start_user(data_dir, "die")
+
+    code = user.wait()
+    log = (data_dir / "pg" / "log").read_text()
+
+    assert code == -signal.SIGKILL
+    assert "database system is ready" in log.rpartition("starting PostgreSQL")[2]
+    assert gone(data_dir / "pg" / "postmaster.pid", within=5)
 
 
 def test_the_server_has_a_guard_again_after_a_restart(data_dir: Path, start_user):

@@ -179,9 +179,10 @@ def test_a_path_too_long_even_in_the_temporary_folder_is_named(folder: Path, mon
         EmbeddedServer(folder / ("d" * 120), options=FAST).acquire()
 
 
-def test_a_socket_folder_that_somebody_else_made_is_not_used(folder: Path):
+def test_a_server_in_a_socket_folder_that_is_not_ours_is_not_joined(stopped: EmbeddedServer, folder: Path):
+    stopped.acquire()
     server = EmbeddedServer(folder / ("d" * 120), options=FAST)
-    server.socket_dir.symlink_to(folder)
+    server.socket_dir.symlink_to(stopped.socket_dir)
 
     try:
         with pytest.raises(embedded_errors.FolderOfAnotherUser):
@@ -299,7 +300,8 @@ def test_an_ordinary_user_is_told_that_the_folder_is_roots(stopped: EmbeddedServ
 
     said = as_nobody(stopped.data_dir)
 
-    assert "cannot be used by this user: Permission denied" in said
+    assert "cannot be used by this user: " in said
+    assert "Permission denied" in said
 
 
 def test_a_platform_without_binaries_is_told(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch):

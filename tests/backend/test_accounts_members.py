@@ -1,0 +1,151 @@
+"""Organizations, their members, and the last owner."""
+
+import uuid
+
+import pytest
+from people import at_once, member, person
+
+from backend.accounts import errors
+from backend.accounts.models import Membership, Organization, User
+from backend.accounts.selectors import memberships_all, organization_named, organizations_all
+from backend.accounts.services import membership_remove, membership_set, organization_create, user_ensure
+from backend.core.actor import Actor, Role
+from backend.core.errors import Forbidden, NotFound
+from backend.core.tenancy import acting_for
+
+
+def roles(organization: Organization) -> dict[str, str]:
+    with acting_for(organization.id):
+        return {found.user.email.split(".")[0]: found.role for found in memberships_all()}
+
+
+def test_an_organization_begins_with_its_owner(organization: Organization) -> None:
+    address = f"Ann.{organization.id.hex}@Example.org"
+
+    made = organization_create(name=f"  Clinic {organization.id}  ", owner_email=address, timezone_name="Europe/Oslo")
+
+    assert (made.name, made.timezone) == (f"Clinic {organization.id}", "Europe/Oslo")
+    with acting_for(made.id):
+        owner = Membership.objects.select_related("user").get()
+    assert (owner.role, owner.user.email) == ("OWNER", address.casefold())
+    assert not owner.user.has_usable_password()
+    assert organization_named(made.name) == made
+    assert made in organizations_all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"name": ""}, errors.BadName),
+        ({"timezone_name": "Mars/Olympus"}, errors.BadTimezone),
+        ({"owner_email": "nobody"}, errors.BadEmail),
+    ],
+)
+def test_a_bad_organization_is_not_made(organization: Organization, changes: dict, error: type[Exception]) -> None:
+    name = f"Bad {organization.id}"
+
+    with pytest.raises(error):
+        organization_create(**({"name": name} | changes))
+
+    assert not Organization.objects.filter(name=name).exists()
+
+
+def test_names_of_organizations_are_unique(organization: Organization) -> None:
+    with pytest.raises(errors.OrganizationExists):
+        organization_create(name=organization.name, owner_email=f"x.{organization.id.hex}@example.org")
+
+    assert not User.objects.filter(email=f"x.{organization.id.hex}@example.org").exists()
+    with pytest.raises(errors.NoSuchOrganization):
+        organization_named("no such organization")
+
+
+def test_a_person_is_found_by_any_spelling_of_the_address(organization: Organization) -> None:
+    first = user_ensure(email=f"bo.{organization.id.hex}@example.org", name="Bo")
+
+    assert user_ensure(email=f" BO.{organization.id.hex}@EXAMPLE.org ") == first
+
+
+def test_a_role_is_set_and_changed(organization: Organization, actor: Actor) -> None:
+    ann = person(organization, "ann")
+
+    membership_set(actor=actor, user_id=ann.id, role=Role.VIEWER)
+    membership_set(actor=actor, user_id=ann.id, role=Role.ANALYST)
+
+    assert roles(organization) == {"ann": "ANALYST"}
+
+
+def test_an_admin_manages_everybody_but_owners(organization: Organization, actor_as) -> None:
+    admin, ann, bob = actor_as(Role.ADMIN), person(organization, "ann"), person(organization, "bob")
+    member(organization, ann, Role.OWNER)
+
+    membership_set(actor=admin, user_id=bob.id, role=Role.ADMIN)
+    for attempt in (
+        lambda: membership_set(actor=admin, user_id=bob.id, role=Role.OWNER),
+        lambda: membership_set(actor=admin, user_id=ann.id, role=Role.VIEWER),
+        lambda: membership_remove(actor=admin, user_id=ann.id),
+    ):
+        with pytest.raises(errors.OwnersOnly):
+            attempt()
+    assert roles(organization) == {"ann": "OWNER", "bob": "ADMIN"}
+
+    membership_remove(actor=admin, user_id=bob.id)
+    assert roles(organization) == {"ann": "OWNER"}
+
+
+@pytest.mark.parametrize("role", [Role.ANALYST, Role.VIEWER, Role.AUDITOR, Role.SERVICE])
+def test_nobody_else_manages_members(organization: Organization, actor_as, role: Role) -> None:
+    ann = person(organization, "ann")
+
+    with pytest.raises(Forbidden):
+        membership_set(actor=actor_as(role), user_id=ann.id, role=Role.VIEWER)
+    with pytest.raises(Forbidden):
+        membership_remove(actor=actor_as(role), user_id=ann.id)
+
+
+def test_the_last_owner_stays(organization: Organization, actor: Actor) -> None:
+    ann = person(organization, "ann")
+    member(organization, ann, Role.OWNER)
+
+    with pytest.raises(errors.LastOwner):
+        membership_set(actor=actor, user_id=ann.id, role=Role.ADMIN)
+    with pytest.raises(errors.LastOwner):
+        membership_remove(actor=actor, user_id=ann.id)
+
+    membership_set(actor=actor, user_id=ann.id, role=Role.OWNER)
+    assert roles(organization) == {"ann": "OWNER"}
+
+
+def test_of_two_owners_who_leave_at_once_one_stays(organization: Organization, actor: Actor) -> None:
+    people = [person(organization, name) for name in ("ann", "bob")]
+    for user in people:
+        member(organization, user, Role.OWNER)
+
+    results = at_once(*(lambda user=user: membership_remove(actor=actor, user_id=user.id) for user in people))
+
+    assert [type(result) for result in results if result] == [errors.LastOwner]
+    assert list(roles(organization).values()) == ["OWNER"]
+
+
+def test_service_is_no_role_of_a_person_and_strangers_are_unknown(organization: Organization, actor: Actor) -> None:
+    ann = person(organization, "ann")
+
+    with pytest.raises(errors.NotForPeople):
+        membership_set(actor=actor, user_id=ann.id, role=Role.SERVICE)
+    with pytest.raises(NotFound):
+        membership_set(actor=actor, user_id=uuid.uuid4(), role=Role.VIEWER)
+    with pytest.raises(NotFound):
+        membership_remove(actor=actor, user_id=ann.id)
+
+
+def test_members_of_another_organization_are_out_of_reach(
+    organization: Organization, other_organization: Organization
+) -> None:
+    ann = person(organization, "ann")
+    member(organization, ann, Role.VIEWER)
+    stranger = Actor(organization_id=other_organization.id, role=Role.OWNER)
+
+    with pytest.raises(NotFound):
+        membership_remove(actor=stranger, user_id=ann.id)
+
+    assert roles(organization) == {"ann": "VIEWER"}
+    assert roles(other_organization) == {}

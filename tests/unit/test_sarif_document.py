@@ -1,0 +1,242 @@
+"""What is refused before anything is read: size, depth, version, schema; and that messages hold no value."""
+
+import copy
+import hashlib
+import time
+
+import jsonschema
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sarif_documents import a_log, a_result, a_run, as_bytes, bandit_log
+
+from backend.agents import sarif_document
+from backend.agents.sarif import MAX_RESULTS, read_sarif
+from backend.core.errors import AppError, BadUserInput, LimitExceeded
+
+SECRET = "hunter22-secret"
+
+
+def nested(levels):
+    return b'{"version": "2.1.0", "runs": [], "properties": {"p": ' + b"[" * levels + b"]" * levels + b"}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "path"),
+    [
+        (b"", sarif_document.SarifNotJson, ()),
+        (b"<sarif/>", sarif_document.SarifNotJson, ()),
+        (b'{"version": "2.1.0", "runs": [', sarif_document.SarifNotJson, ()),
+        (b'{"version": "2.1.0", "runs": [NaN]}', sarif_document.SarifNotJson, ()),
+        (as_bytes(a_log()).decode().encode("utf-16"), sarif_document.SarifNotJson, ()),
+        (b"[]", sarif_document.SarifNotAnObject, ()),
+        (b"null", sarif_document.SarifNotAnObject, ()),
+        (b'"2.1.0"', sarif_document.SarifNotAnObject, ()),
+        (b"{}", sarif_document.SarifWrongVersion, ("version",)),
+        (b'{"version": "2.0.0", "runs": []}', sarif_document.SarifWrongVersion, ("version",)),
+        (b'{"version": 2.1, "runs": []}', sarif_document.SarifWrongVersion, ("version",)),
+        (b'{"version": "2.1.0"}', sarif_document.SarifSchemaViolation, ()),
+        (b'{"version": "2.1.0", "runs": {}}', sarif_document.SarifSchemaViolation, ("runs",)),
+        (b'{"version": "2.1.0", "runs": [7]}', sarif_document.SarifSchemaViolation, ("runs", "0")),
+        (b'{"version": "2.1.0", "runs": []}', sarif_document.SarifWithoutRuns, ("runs",)),
+        (b'{"version": "2.1.0", "runs": null}', sarif_document.SarifWithoutRuns, ("runs",)),
+        (nested(99), sarif_document.SarifTooDeep, ()),
+        (nested(5_000), sarif_document.SarifTooDeep, ()),
+        (b"[" * 1_000_000, sarif_document.SarifTooDeep, ()),
+        (as_bytes(a_log(*[a_run()] * 21)), LimitExceeded, ("runs",)),
+    ],
+)
+def test_refuses_what_is_no_sarif_document(data, error, path):
+    with pytest.raises(error) as caught:
+        read_sarif(data)
+
+    assert type(caught.value) is error
+    assert caught.value.path == path
+    assert caught.value.code == "BAD_USER_INPUT"
+
+
+def test_accepts_depth_up_to_the_limit_and_a_byte_order_mark():
+    document = a_log(a_run(properties={"p": orjson.loads(b"[" * 96 + b"]" * 96)}))
+
+    runs = read_sarif(b"\xef\xbb\xbf" + as_bytes(document))
+
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "path", "keyword"),
+    [
+        (lambda result: result.pop("message"), ("runs", "0", "results", "0"), "required"),
+        (lambda result: result.update(level=SECRET), ("runs", "0", "results", "0", "level"), "enum"),
+        (lambda result: result.update({SECRET: 1}), ("runs", "0", "results", "0"), "additionalProperties"),
+        (lambda result: result.update(ruleId=[SECRET]), ("runs", "0", "results", "0", "ruleId"), "type"),
+        (
+            lambda result: result.update(partialFingerprints={SECRET: 5}),
+            ("runs", "0", "results", "0", "partialFingerprints", "*"),
+            "type",
+        ),
+        (
+            lambda result: result.update(message={"arguments": [SECRET]}),
+            ("runs", "0", "results", "0", "message"),
+            "anyOf",
+        ),
+        (
+            lambda result: result["locations"][0]["physicalLocation"]["region"].update(startLine=0),
+            ("runs", "0", "results", "0", "locations", "0", "physicalLocation", "region", "startLine"),
+            "minimum",
+        ),
+    ],
+)
+def test_a_schema_violation_names_the_place_and_no_value(spoil, path, keyword):
+    result = a_result()
+    spoil(result)
+
+    with pytest.raises(sarif_document.SarifSchemaViolation) as caught:
+        read_sarif(as_bytes(a_log(a_run(result))))
+
+    assert caught.value.path == path
+    assert f'"{keyword}"' in caught.value.message
+    assert "/".join(path) in caught.value.message
+    assert SECRET not in f"{caught.value!r} {caught.value.details}"
+    assert caught.value.__cause__ is None
+
+
+def test_the_size_limit_counts_bytes_and_holds_for_files_too(tmp_path):
+    data = as_bytes(bandit_log())
+    file = tmp_path / "report.sarif"
+    file.write_bytes(data)
+
+    with pytest.raises(LimitExceeded) as of_bytes:
+        read_sarif(data, max_bytes=len(data) - 1)
+    with pytest.raises(LimitExceeded) as of_file:
+        read_sarif(file, max_bytes=len(data) - 1)
+
+    assert of_bytes.value.details == of_file.value.details
+    assert of_file.value.details["actual"] == len(data)
+    assert read_sarif(file, max_bytes=len(data)) == read_sarif(data, max_bytes=len(data))
+
+
+@pytest.mark.parametrize("name", ["missing.sarif", ".", "\0"])
+def test_a_file_that_cannot_be_read_is_the_users_fault(tmp_path, name):
+    with pytest.raises(sarif_document.SarifUnreadable) as caught:
+        read_sarif(tmp_path / name)
+
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_the_result_limit_counts_each_run():
+    document = a_log(a_run(*[a_result()] * 3), a_run(*[a_result()] * 4))
+
+    runs = read_sarif(as_bytes(document), max_results=4)
+    with pytest.raises(LimitExceeded) as caught:
+        read_sarif(as_bytes(document), max_results=3)
+
+    assert [len(run.findings) for run in runs] == [3, 4]
+    assert caught.value.path == ("runs", "1", "results")
+
+
+@pytest.mark.parametrize("key", ["artifacts", "rules"])
+def test_the_largest_document_is_read_in_seconds(key):
+    # `rules` and `artifacts` must be unique by the schema: a validator that compares pairs needs minutes here.
+    rules = [{"id": f"R{number}", "properties": {"tags": ["security", "CWE-89"]}} for number in range(20_000)]
+    artifacts = [{"location": {"uri": f"app/{number}.py"}} for number in range(20_000)]
+    results = [a_result(f"R{number % 100}", f"app/{number % 500}.py", number + 1) for number in range(MAX_RESULTS)]
+    run = a_run(*results, rules=rules) if key == "rules" else a_run(*results, artifacts=artifacts)
+    data = as_bytes(a_log(run))
+
+    start = time.process_time()
+    (read,) = read_sarif(data, max_bytes=len(data))
+    seconds = time.process_time() - start
+
+    assert len({finding.fingerprint for finding in read.findings}) == MAX_RESULTS
+    assert seconds < 10
+
+
+def test_time_grows_with_the_document_and_not_with_its_square():
+    # One template of many placeholders times one long argument, shared by all results of one rule with many tags.
+    rule = {
+        "id": "R1",
+        "messageStrings": {"m": {"text": "{0}" * 50_000}},
+        "properties": {"tags": [f"t{number}" for number in range(100_000)]},
+    }
+    results = [a_result(message={"id": "m", "arguments": ["x" * 1_000]}) for _ in range(2_000)]
+    data = as_bytes(a_log(a_run(*results, rules=[rule])))
+
+    start = time.process_time()
+    (read,) = read_sarif(data)
+    seconds = time.process_time() - start
+
+    assert {len(finding.message) for finding in read.findings} == {2_000}
+    assert seconds < 5
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    """The validator that the schema's own ecosystem uses, on the same file."""
+    return jsonschema.Draft4Validator(orjson.loads(sarif_document._SCHEMA_FILE.read_bytes()))
+
+
+def places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+PLACES = [path for path in places(bandit_log()) if path and path != ("version",)]
+VALUES = [None, True, 0, -2, 1.5, "", "text", [], [""], [{}, {}], {}, {"text": "a"}, {"id": "a"}, {"unknown": 1}]
+
+
+@settings(deadline=None, max_examples=300)
+@given(place=st.sampled_from(PLACES), value=st.sampled_from(VALUES))
+def test_the_verdict_is_that_of_the_reference_validator(oracle, place, value):
+    document = copy.deepcopy(bandit_log())
+    holder = document
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    dropped = place == ("runs", 0, "results") and value is None
+
+    try:
+        read_sarif(as_bytes(document))
+        refused = None
+    except sarif_document.SarifSchemaViolation as error:
+        refused = error
+    except BadUserInput:
+        refused = None
+
+    assert (refused is None) == (dropped or oracle.is_valid(document))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(document=JSON | st.fixed_dictionaries({"version": st.just("2.1.0"), "runs": JSON}))
+def test_any_json_gives_runs_or_an_error_of_the_application(document):
+    try:
+        runs = read_sarif(as_bytes(document))
+    except AppError:
+        return
+
+    assert runs
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_give_an_error_of_the_application(data):
+    with pytest.raises(AppError):
+        read_sarif(data)
+
+
+def test_the_schema_is_the_published_file_byte_for_byte():
+    notice = sarif_document._SCHEMA_FILE.with_name("NOTICE").read_text()
+
+    digest = hashlib.sha256(sarif_document._SCHEMA_FILE.read_bytes()).hexdigest()
+
+    assert digest in notice
