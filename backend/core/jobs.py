@@ -1,4 +1,4 @@
-"""Background jobs of one organization: how they are declared, enqueued and given their actor; what they do lives in each app's tasks.
+"""Background jobs of one organization: declared, enqueued and given their actor. What they do is in each app's tasks.
 
 The table of jobs has no row-level security and every program may read it: arguments are ids, never contents.
 """
@@ -13,6 +13,7 @@ from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
+from procrastinate.types import JSONValue
 
 from backend.core.actor import Actor
 from backend.core.errors import BadUserInput
@@ -53,7 +54,7 @@ class OrganizationTask:
 
 
 def organization_task(*, name: str, queue: str = QUEUE) -> Callable[[Callable[..., None]], OrganizationTask]:
-    """A decorator that registers `body(actor, **ids)` as the job `name`; it gets its actor from the job's organization."""
+    """A decorator that registers `body(actor, **ids)` as the job `name`; the job's organization makes the actor."""
 
     def register(body: Callable[..., None]) -> OrganizationTask:
         task = OrganizationTask(name, body)
@@ -66,14 +67,17 @@ def organization_task(*, name: str, queue: str = QUEUE) -> Callable[[Callable[..
 def enqueue(name: str, actor: Actor, *, queue: str = QUEUE, **ids: uuid.UUID) -> int:
     """The number of the new job, which exists when, and only when, the open transaction commits.
 
-    It goes through Django's connection also inside a worker, whose own connector would commit at once. The job is named, not
-    imported, so that a lower layer can ask for work that a higher one does.
+    It goes through Django's connection also inside a worker, whose own connector would commit at once. The job is
+    named, not imported, so that a lower layer can ask for work that a higher one does.
 
     SQL: 1.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("a job is enqueued by the transaction that makes it necessary")
-    arguments = {"organization_id": str(actor.organization_id), **{key: str(value) for key, value in ids.items()}}
+    arguments: dict[str, JSONValue] = {
+        "organization_id": str(actor.organization_id),
+        **{key: str(value) for key, value in ids.items()},
+    }
     job = Job(id=None, queue=queue, lock=None, queueing_lock=None, task_name=name, task_kwargs=arguments)
     stored = JobManager(DjangoConnector()).batch_defer_jobs([job])
     return int(stored[0].id or 0)

@@ -148,9 +148,10 @@ def _role_statement(
 
 
 def _connect(url: str, database: str | None = None) -> Connection:
+    # In a database of encoding SQL_ASCII the names of roles would come as bytes.
     if database is None:
-        return psycopg.connect(url, autocommit=True)
-    return psycopg.connect(url, autocommit=True, dbname=database)
+        return psycopg.connect(url, autocommit=True, client_encoding="utf8")
+    return psycopg.connect(url, autocommit=True, client_encoding="utf8", dbname=database)
 
 
 def _in_transaction(url: str, work: Callable[[Connection], None], *, database: str | None = None) -> None:

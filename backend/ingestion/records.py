@@ -1,4 +1,4 @@
-"""The shapes that every claim reader yields and every loader takes: a staged claim line, an issue, the options of a read."""
+"""What every claim reader yields and every loader takes: a staged claim line, an issue, the options of a read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ AUTH_CARCS = frozenset({"15", "197", "198", "210"})
 
 NOT_DENIAL_CARCS = frozenset({"1", "2", "3", "23", "45", "253"})
 """Reason codes that reduce a payment without denying it: patient share, other payer, fee schedule, sequestration."""
+
+WHOLE_CLAIM_CODE = "CLAIM"
+"""Stands for the procedure when an 835 decides a claim as a whole, without service lines (institutional claims)."""
 
 
 class Severity(StrEnum):
@@ -43,7 +46,7 @@ class StagedClaim(NamedTuple):
     payer_raw: str  # case-folded, blanks collapsed: the key of payer_alias
     payer_name: str  # as written, trimmed: for display when a payer is created
     payer_code: str | None  # X12 payer id (case-folded), None for CSV
-    procedure_code: str | None  # upper case; None only for an 835 claim without service lines
+    procedure_code: str  # upper case; WHOLE_CLAIM_CODE for an 835 claim without usable service lines
     procedure_group: str | None
     modifiers: tuple[str, ...]
     submitted_on: date | None  # None for an 835

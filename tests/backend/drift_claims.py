@@ -13,8 +13,8 @@ from backend.payers.models import CodeSystem, Payer, ProcedureCode, ProcedureGro
 
 LAST = date(2025, 6, 29)
 _INSERT = """
-INSERT INTO claim (id, organization_id, claim_key, line_no, payer_id, procedure_code_id, group_id, modifiers, submitted_on,
-                   decided_on, outcome, billed_cents, allowed_cents, paid_cents, auth_required, denial_carc, rarc,
+INSERT INTO claim (id, organization_id, claim_key, line_no, payer_id, procedure_code_id, group_id, modifiers,
+                   submitted_on, decided_on, outcome, billed_cents, allowed_cents, paid_cents, auth_required, denial_carc, rarc,
                    auth_denial, batch_id, source_row_no, row_sha256, version)
 SELECT gen_random_uuid(), %(organization)s, substr(sha256(key::bytea), 1, 16), 1, %(payer)s, code_id, group_id, '{}',
        day - 7, day, outcome, 20000, CASE WHEN outcome = 'DENIED' THEN 0 ELSE 10000 END,
@@ -23,14 +23,16 @@ SELECT gen_random_uuid(), %(organization)s, substr(sha256(key::bytea), 1, 16), 1
        outcome = 'DENIED' AND auth AND third < 0.5, %(batch)s, 1, sha256(key::bytea), 1
   FROM (SELECT *, CASE WHEN first < rate THEN 'DENIED' WHEN second < 0.05 THEN 'PARTIAL' ELSE 'PAID' END AS outcome,
                third < 0.6 AS auth
-          FROM (SELECT concat_ws('/', %(payer)s, code.id, day, i) AS key, code.id AS code_id, code.group_id, day::date AS day,
+          FROM (SELECT concat_ws('/', %(payer)s, code.id, day, i) AS key, code.id AS code_id, code.group_id,
+                       day::date AS day,
                        CASE WHEN day >= %(changed)s THEN %(changed_rate)s ELSE %(rate)s END AS rate,
-                       (hashtextextended(concat_ws('/', %(payer_no)s, code.code, day, i), 1) & 1048575) / 1048576.0 AS first,
-                       (hashtextextended(concat_ws('/', %(payer_no)s, code.code, day, i), 2) & 1048575) / 1048576.0 AS second,
-                       (hashtextextended(concat_ws('/', %(payer_no)s, code.code, day, i), 3) & 1048575) / 1048576.0 AS third
+                       (hashtextextended(seed, 1) & 1048575) / 1048576.0 AS first,
+                       (hashtextextended(seed, 2) & 1048575) / 1048576.0 AS second,
+                       (hashtextextended(seed, 3) & 1048575) / 1048576.0 AS third
                   FROM procedure_code AS code,
                        generate_series(%(start)s::timestamp, %(last)s::timestamp, interval '1 day') AS day,
-                       generate_series(1, %(per_day)s) AS i) AS drawn) AS decided
+                       generate_series(1, %(per_day)s) AS i,
+                       concat_ws('/', %(payer_no)s, code.code, day, i) AS seed) AS drawn) AS decided
 """
 
 
@@ -75,7 +77,7 @@ def seed_claims(
     start: date = date(2025, 1, 1),
     last: date = LAST,
 ) -> Clinic:
-    """Payers with 4 codes in 2 groups, `per_day` claims of each code a day; the first payer's denials change to a new rate."""
+    """Payers with 4 codes in 2 groups, `per_day` claims a day and code; the first payer's denials change to a new rate."""
     with acting_for(organization.id), connection.cursor() as cursor:
         clinic = Clinic(organization, new_batch(organization, "claims"), groups=seed_codes(organization))
         for number in range(payers):

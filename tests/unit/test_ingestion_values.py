@@ -111,8 +111,8 @@ def test_amounts(text, cents):
 @pytest.mark.parametrize(
     "text",
     [
-        "-1", "+1", "(5.00)", "1.234", "1,23", "1.234,56", "1,234", "1e3", "NaN", "Infinity", "5.", "", "$", "abc", "10000000.01",
-        "99999999999999", "1 000.00", "=1+1", "12,34.56", "１２",
+        "-1", "+1", "(5.00)", "1.234", "1,23", "1.234,56", "1,234", "1e3", "NaN", "Infinity", "5.", "", "$", "abc",
+        "10000000.01", "99999999999999", "1 000.00", "=1+1", "12,34.56", "\uff11\uff12",
     ],
 )  # fmt: skip
 def test_amounts_that_could_mean_something_else_are_refused(text):
@@ -146,7 +146,7 @@ def test_procedure_codes(text, code):
     assert parse_procedure(text) == code
 
 
-@pytest.mark.parametrize("text", ["", "123", "9921345", "99-13", "99213;", "９９２１３", "ſ9213"])
+@pytest.mark.parametrize("text", ["", "123", "9921345", "99-13", "99213;", "\uff19\uff19213", "\u017f9213"])
 def test_what_is_no_procedure_code(text):
     assert parse_procedure(text) is None
 

@@ -15,12 +15,12 @@ class Command(Migrate):
         super().add_arguments(parser)
         parser.set_defaults(database="owner")
 
-    def handle(self, *args: Any, **options: Any) -> Any:
-        """Migrates.
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Migrates; refuses before Django's own checks, which open every configured connection.
 
         Raises:
             CommandError: no owner connection is configured.
         """
         if options["database"] == "owner" and "owner" not in settings.DATABASES:
             raise CommandError("Set DRIFTGRAPH_OWNER_DATABASE_URL: migrations run as the role that owns the tables.")
-        return super().handle(*args, **options)
+        return super().execute(*args, **options)

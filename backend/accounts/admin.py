@@ -1,0 +1,207 @@
+"""The admin of organizations, people, members and API tokens; every change goes through a service."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from backend.accounts.admin_forms import MembershipForm, PersonChangeForm, PersonCreationForm, TokenForm
+from backend.accounts.admin_site import admin_actor, chosen_organization, pick_organization, site
+from backend.accounts.models import ApiToken, Membership, Organization, User
+from backend.accounts.services import (
+    membership_remove,
+    membership_set,
+    organization_create,
+    token_create,
+    token_revoke,
+)
+from backend.core.actor import Role
+from backend.core.errors import AppError
+
+_SECRET = "new_token_secret"  # noqa: S105 - the request's attribute on the way from the service to the answer
+
+
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A page whose changes are services: their refusals are shown, and nothing was written."""
+
+    def _refusable(
+        self, view: Callable[..., HttpResponseBase], request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        try:
+            return view(request, *args, **kwargs)
+        except AppError as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Django's page, or itself again with the refusal."""
+        return self._refusable(super().changeform_view, request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Django's page, or itself again with the refusal."""
+        return self._refusable(super().delete_view, request, *args, **kwargs)
+
+
+class TenantRows(ServiceAdmin):
+    """Rows of the picked organization."""
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Django's list; without an organization it is empty, and says why."""
+        if chosen_organization(request) is None:
+            self.message_user(request, "Pick an organization first (Organizations, action).", messages.WARNING)
+        return super().changelist_view(request, *args, **kwargs)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Only within an organization."""
+        return chosen_organization(request) is not None and super().has_add_permission(request)
+
+
+@admin.register(Organization, site=site)
+class OrganizationAdmin(ServiceAdmin):
+    """Organizations; one is picked here for the other pages."""
+
+    list_display = ("name", "timezone", "phi_policy", "retention_days", "created_at")
+    fields = ("name", "timezone", "phi_policy", "retention_days", "fdr_q", "severity_lift_cents")
+    search_fields = ("name",)
+    actions = ("pick",)
+
+    def get_fields(self, request: HttpRequest, obj: Organization | None = None) -> Any:
+        """A new organization begins with a name and a time zone; the rest has defaults."""
+        return super().get_fields(request, obj) if obj else ("name", "timezone")
+
+    def save_model(self, request: HttpRequest, obj: Organization, form: "ModelForm[Any]", change: bool) -> None:
+        """Makes a new organization by the service, which checks its name."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        obj.pk = organization_create(name=obj.name, timezone_name=obj.timezone).pk
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: Organization | None = None) -> bool:
+        """Never: what an organization owns must be retained, and ends by retention."""
+        return False
+
+    @admin.action(description="Work on this organization")
+    def pick(self, request: HttpRequest, chosen: QuerySet[Organization]) -> HttpResponse | None:
+        """Picks exactly one organization for the pages of members and tokens."""
+        try:
+            organization = chosen.get()
+        except Organization.MultipleObjectsReturned:
+            self.message_user(request, "Choose one organization.", messages.ERROR)
+            return None
+        pick_organization(request, organization)
+        return HttpResponseRedirect(reverse("admin:index"))
+
+
+@admin.register(User, site=site)
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """People. One who leaves is made inactive: what a person did keeps pointing at the person."""
+
+    form = PersonChangeForm
+    add_form = PersonCreationForm
+    ordering = ("email",)
+    list_display = ("email", "name", "is_active", "is_staff")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email", "name")
+    filter_horizontal = ()
+    readonly_fields = ("last_login",)
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password")}),
+        ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "last_login")}),
+    )
+    add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: User | None = None) -> bool:
+        """Never."""
+        return False
+
+
+@admin.register(Membership, site=site)
+class MembershipAdmin(TenantRows):
+    """Members of the picked organization."""
+
+    form = MembershipForm
+    list_display = ("email", "role", "created_at")
+    list_select_related = ("user",)
+    autocomplete_fields = ("user",)
+    ordering = ("created_at",)
+    actions = None
+
+    @admin.display(description="Person")
+    def email(self, membership: Membership) -> str:
+        """The member's address."""
+        return membership.user.email
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
+        """A membership keeps its person."""
+        return ("user",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: "ModelForm[Any]", change: bool) -> None:  # noqa: ARG002 - Django's signature
+        """Sets the role by the service, which keeps the last owner."""
+        obj.pk = membership_set(actor=admin_actor(request), user_id=obj.user_id, role=Role(obj.role)).pk
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        """Ends the membership by the service, which keeps the last owner."""
+        membership_remove(actor=admin_actor(request), user_id=obj.user_id)
+
+
+@admin.register(ApiToken, site=site)
+class TokenAdmin(TenantRows):
+    """API tokens of the picked organization; the secret of a new one is shown once, in the answer itself."""
+
+    form = TokenForm
+    fields = ("name", "role", "scopes", "days")
+    list_display = ("name", "role", "scopes", "expires_at", "revoked_at", "last_used_at")
+    ordering = ("name",)
+    actions = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        """The list and its actions, never a form: a token is revoked and replaced, not changed."""
+        return obj is None and super().has_change_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        """The list alone."""
+        return obj is None and super().has_view_permission(request)
+
+    def get_list_display_links(self, _request: HttpRequest, _list_display: Any) -> tuple[()]:
+        """None: there is no page of one token."""
+        return ()
+
+    def has_delete_permission(self, _request: HttpRequest, _obj: ApiToken | None = None) -> bool:
+        """Never: a revoked token stays as a record."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiToken, form: "ModelForm[Any]", change: bool) -> None:  # noqa: ARG002 - Django's signature
+        """Makes the token by the service and keeps its secret for the answer."""
+        token, secret = token_create(
+            actor=admin_actor(request),
+            name=obj.name,
+            role=Role(obj.role),
+            scopes=form.cleaned_data["scopes"],
+            expires_at=form.cleaned_data["expires_at"],
+        )
+        obj.pk, obj.expires_at = token.pk, token.expires_at
+        setattr(request, _SECRET, secret)
+
+    def response_add(self, request: HttpRequest, obj: ApiToken, post_url_continue: str | None = None) -> HttpResponse:  # noqa: ARG002 - Django's signature
+        """The page with the secret. A message would put it into a cookie; pages here are never cached."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "API token created",
+            "token": obj,
+            "secret": getattr(request, _SECRET),
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/accounts/apitoken/secret.html", context)
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, chosen: QuerySet[ApiToken]) -> None:
+        """Revokes the chosen tokens."""
+        for token in chosen:
+            token_revoke(actor=admin_actor(request), token_id=token.pk)
+        self.message_user(request, f"Revoked: {len(chosen)}.", messages.SUCCESS)

@@ -1,0 +1,72 @@
+"""Forms of the admin for people and API tokens; what they may hold is decided by the services."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib.auth.forms import BaseUserCreationForm, UserChangeForm
+from django.utils import timezone
+
+from backend.accounts.models import ApiToken, Membership, User
+from backend.accounts.services import MAX_TOKEN_DAYS
+from backend.core.actor import Right, Role
+
+
+class PersonCreationForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A new person with a password."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+        field_classes: dict[str, type[forms.Field]] = {}
+
+    def clean_email(self) -> str:
+        """Addresses are kept in lower case, so that a person is found whatever way they are typed."""
+        email: str = self.cleaned_data["email"]
+        return email.casefold()
+
+
+class PersonChangeForm(UserChangeForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """What may be changed of a person."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name", "is_active", "is_staff", "is_superuser")
+        field_classes: dict[str, type[forms.Field]] = {}
+
+
+class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A person's role."""
+
+    role = forms.ChoiceField(choices=[(role.value, role.value.title()) for role in Role if role is not Role.SERVICE])
+
+    class Meta:
+        model = Membership
+        fields = ("user", "role")
+
+    def clean_role(self) -> Role:
+        """The role itself, as the services take it."""
+        return Role(self.cleaned_data["role"])
+
+
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A new API token."""
+
+    scopes = forms.MultipleChoiceField(
+        choices=[(right.value, right.value) for right in Right],
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="A SERVICE token needs at least one; without any, a token of another role has all rights of it.",
+    )
+    days = forms.IntegerField(min_value=1, max_value=MAX_TOKEN_DAYS, initial=90, help_text="Until it expires.")
+
+    class Meta:
+        model = ApiToken
+        fields = ("name", "role", "scopes")
+
+    def clean(self) -> dict[str, Any]:
+        """The fields, with the expiry that follows from the days."""
+        cleaned = super().clean() or self.cleaned_data
+        if "days" in cleaned:
+            cleaned["expires_at"] = timezone.now() + timedelta(days=cleaned["days"], minutes=-1)
+        return cleaned

@@ -1,0 +1,68 @@
+"""The admin site under row-level security: each page runs in one transaction with the chosen organization set."""
+
+import uuid
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+
+from backend.accounts.models import Organization
+from backend.core.actor import Actor, Role
+from backend.core.tenancy import acting_for
+
+_SESSION_KEY = "admin_organization"  # apart from what a person works for: an administrator need not be a member
+
+
+def chosen_organization(request: HttpRequest) -> uuid.UUID | None:
+    """The organization that the administrator works on, if one was picked in this session."""
+    chosen = request.session.get(_SESSION_KEY)
+    return uuid.UUID(chosen) if chosen else None
+
+
+def pick_organization(request: HttpRequest, organization: Organization) -> None:
+    """Makes the organization the one whose members and tokens the admin shows."""
+    request.session[_SESSION_KEY] = str(organization.id)
+
+
+def admin_actor(request: HttpRequest) -> Actor:
+    """A platform administrator, acting with an owner's rights on the picked organization."""
+    organization_id = chosen_organization(request)
+    if organization_id is None:
+        raise LookupError("the pages of an organization's rows are closed until one was picked")
+    return Actor(organization_id=organization_id, role=Role.OWNER, user_id=request.user.pk, purpose="admin")
+
+
+class TenantAdminSite(AdminSite):
+    """Django's admin, in which the rows of the picked organization, and no others, exist."""
+
+    site_title = site_header = "Driftgraph"
+    index_title = "Administration"
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
+        """The view inside the transaction, with its rendering: a template's querysets run when it is rendered."""
+
+        @wraps(view)
+        def inside(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            organization_id = chosen_organization(request)
+            with acting_for(organization_id) if organization_id else nullcontext():
+                response: HttpResponseBase = view(request, *args, **kwargs)
+                if isinstance(response, SimpleTemplateResponse):
+                    response.render()
+                return response
+
+        return super().admin_view(inside, cacheable)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Django's context; the header names the organization."""
+        context = super().each_context(request)
+        if organization_id := chosen_organization(request):
+            name = Organization.objects.values_list("name", flat=True).filter(id=organization_id).first()
+            context["site_header"] = f"{self.site_header} · {name}"
+        return context
+
+
+site = TenantAdminSite(name="admin")

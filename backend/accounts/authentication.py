@@ -1,0 +1,162 @@
+"""From a bearer secret or a session to the actor; the statements are here for the async read pool as well.
+
+Both functions of the database run as the owner and give back one token or one person's memberships: before the
+organization is known, no row of a tenant is visible to the server.
+"""
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from importlib import import_module
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.base import SessionBase
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.http import HttpRequest
+from django.utils import timezone
+
+from backend.accounts import errors
+from backend.accounts.models import ApiToken
+from backend.accounts.services import secret_hash
+from backend.core.actor import Actor, Right, Role
+from backend.core.tenancy import acting_for
+
+TOKEN_SQL = "SELECT token_id, organization_id, role, scopes, expired, revoked FROM authenticate_token(%s)"  # noqa: S105
+MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
+CHOSEN_ORGANIZATION = "organization_id"  # the session's key of the organization that a person works for
+
+_SECRET = re.compile(r"dg_[A-Za-z0-9_-]{43}", re.ASCII)
+_USE_SECONDS = 60  # a token's last use is known to the minute
+_REMEMBERED_USES = 10_000
+_uses: dict[uuid.UUID, float] = {}
+_uses_lock = threading.Lock()
+
+
+def token_key(secret: str) -> bytes:
+    """What TOKEN_SQL takes for a secret.
+
+    Raises: MalformedToken.
+    """
+    if not _SECRET.fullmatch(secret):
+        raise errors.MalformedToken
+    return secret_hash(secret)
+
+
+def actor_of_token(row: Sequence[Any] | None) -> Actor:
+    """The actor of one row of TOKEN_SQL.
+
+    Raises: UnknownToken (no row), RevokedToken, ExpiredToken.
+    """
+    if row is None:
+        raise errors.UnknownToken
+    token_id, organization_id, role, scopes, expired, revoked = row
+    if revoked:
+        raise errors.RevokedToken
+    if expired:
+        raise errors.ExpiredToken
+    return Actor(
+        organization_id=organization_id,
+        role=Role(role),
+        token_id=token_id,
+        scopes=frozenset(Right(scope) for scope in scopes),
+    )
+
+
+def authenticate_bearer(secret: str) -> Actor:
+    """The actor of an API token.
+
+    Raises: MalformedToken, UnknownToken, RevokedToken, ExpiredToken; all are Unauthenticated.
+    SQL: 1.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(TOKEN_SQL, [token_key(secret)])
+        return actor_of_token(cursor.fetchone())
+
+
+def session_of(session_key: str | None) -> SessionBase:
+    """The session of a cookie's value; an unknown or ended one is empty."""
+    store: SessionBase = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return store
+
+
+def actor_of_memberships(user_id: uuid.UUID, rows: Sequence[Sequence[Any]], chosen: str | None) -> Actor:
+    """The actor of a person by the rows of MEMBERSHIPS_SQL: in the chosen organization, or in the only one.
+
+    Raises: NoMembership, NotAMember (of the chosen one any more), OrganizationNotChosen.
+    """
+    if not rows:
+        raise errors.NoMembership
+    wanted = [row for row in rows if chosen is None or str(row[0]) == chosen]
+    if not wanted:
+        raise errors.NotAMember
+    if len(wanted) > 1:
+        raise errors.OrganizationNotChosen
+    organization_id, _name, role = wanted[0]
+    return Actor(organization_id=organization_id, role=Role(role), user_id=user_id)
+
+
+def _memberships(user_id: uuid.UUID) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(MEMBERSHIPS_SQL, [user_id])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def authenticate_session(session_key: str | None) -> Actor:
+    """The actor of a signed-in person. A changed password or a deactivated account ends the session.
+
+    Raises: SignedOut (Unauthenticated); NoMembership, NotAMember, OrganizationNotChosen (Forbidden).
+    SQL: 3 (session, person, memberships).
+    """
+    request = HttpRequest()
+    request.session = session_of(session_key)
+    user = get_user(request)
+    if not user.is_authenticated:
+        raise errors.SignedOut
+    return actor_of_memberships(user.pk, _memberships(user.pk), request.session.get(CHOSEN_ORGANIZATION))
+
+
+def choose_organization(session: SessionBase, *, user_id: uuid.UUID, organization_id: uuid.UUID) -> None:
+    """Makes the organization the one that the signed-in person works for.
+
+    Raises: NotAMember.
+    SQL: 1; the session is saved by its middleware.
+    """
+    if all(row[0] != organization_id for row in _memberships(user_id)):
+        raise errors.NotAMember
+    session[CHOSEN_ORGANIZATION] = str(organization_id)
+
+
+def token_use_is_due(token_id: uuid.UUID) -> bool:
+    """Whether this use of a token is to be recorded: at most once a minute and process; costs no statement.
+
+    The caller hands `token_use_record` to a write thread, so that reading waits for no write.
+    """
+    now = time.monotonic()
+    with _uses_lock:
+        if now - _uses.get(token_id, -float(_USE_SECONDS)) < _USE_SECONDS:
+            return False
+        if len(_uses) >= _REMEMBERED_USES:
+            _uses.clear()
+        _uses[token_id] = now
+        return True
+
+
+def token_use_record(actor: Actor) -> bool:
+    """Whether the time of the token's use was written; another process may have done so within the minute.
+
+    SQL: BEGIN, 2, COMMIT.
+    """
+    if actor.token_id is None:
+        return False
+    a_minute_ago = timezone.now() - timedelta(seconds=_USE_SECONDS)
+    with acting_for(actor.organization_id):
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=a_minute_ago)
+        return bool(ApiToken.objects.filter(stale, id=actor.token_id).update(last_used_at=Now()))

@@ -1,0 +1,87 @@
+"""What can be wrong with names, members, tokens and sign-in; the docstring is the message."""
+
+from backend.core.errors import BadUserInput, Conflict, Forbidden, NotFound, Unauthenticated
+
+
+class MalformedToken(Unauthenticated):
+    """This is not an API token: it must be "dg_" and 43 characters."""
+
+
+class UnknownToken(Unauthenticated):
+    """The API token is not known here."""
+
+
+class ExpiredToken(Unauthenticated):
+    """The API token has expired. Ask an administrator of your organization for a new one."""
+
+
+class RevokedToken(Unauthenticated):
+    """The API token was revoked. Ask an administrator of your organization for a new one."""
+
+
+class SignedOut(Unauthenticated):
+    """The session is not signed in, or has ended. Sign in again."""
+
+
+class NoMembership(Forbidden):
+    """You are signed in, but belong to no organization. Ask an administrator of yours to add you."""
+
+
+class OrganizationNotChosen(Forbidden):
+    """You belong to several organizations. Choose the one to work for."""
+
+
+class NotAMember(Forbidden):
+    """You do not belong to this organization."""
+
+
+class BadName(BadUserInput):
+    """The {what} must be 1 to {limit} printable characters."""
+
+
+class BadEmail(BadUserInput):
+    """The e-mail address is not valid."""
+
+
+class BadTimezone(BadUserInput):
+    """This is no time zone of the IANA list, such as America/Los_Angeles."""
+
+
+class OrganizationExists(Conflict):
+    """There is an organization of this name."""
+
+
+class NoSuchOrganization(NotFound):
+    """There is no organization of this name."""
+
+
+class TokenNameTaken(Conflict):
+    """There is an API token of this name, perhaps a revoked one."""
+
+
+class NoScopes(BadUserInput):
+    """A SERVICE token needs at least one scope."""
+
+
+class BadScope(BadUserInput):
+    """{scope} is no scope of a {role} token."""
+
+
+class BadExpiry(BadUserInput):
+    """An API token must expire in the future, and within {limit} days."""
+
+
+class LastOwner(Conflict):
+    """An organization needs an owner. Make another member OWNER first."""
+
+
+class OwnersOnly(Forbidden):
+    """Only an OWNER may give, change or take the role OWNER."""
+
+
+class NotForPeople(BadUserInput):
+    """SERVICE is a role of API tokens, not of people."""
+
+
+class MoreThanYouHave(Forbidden):
+    """You cannot give a token rights that you do not have yourself."""

@@ -1,0 +1,200 @@
+"""Writes of organizations, members and API tokens; how a token or session is recognised is in authentication.py."""
+
+import hashlib
+import secrets
+import uuid
+import zoneinfo
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from backend.accounts import errors
+from backend.accounts.models import ApiToken, Membership, Organization, User
+from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
+from backend.core.errors import NotFound
+from backend.core.tenancy import acting_for, write
+
+TOKEN_PREFIX = "dg_"  # noqa: S105 - makes a leaked token recognisable
+SECRET_BYTES = 32
+MAX_TOKEN_DAYS = 366
+NAME_LENGTH = 120
+
+
+def _name(text: str, what: str) -> str:
+    name = text.strip()
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
+        raise errors.BadName(what=what, limit=NAME_LENGTH, path=("name",))
+    return name
+
+
+def secret_hash(secret: str) -> bytes:
+    """The 32 bytes under which a secret is known.
+
+    A plain hash is enough: the secret has 256 random bits, so it cannot be guessed from the hash.
+    """
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def user_ensure(*, email: str, name: str = "") -> User:
+    """The person of an e-mail address, made without a password if there was none.
+
+    Raises: BadEmail.
+    SQL: 1, or 4 for a new person.
+    """
+    address = email.strip().casefold()
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise errors.BadEmail(path=("email",)) from None
+    fresh = User(email=address, name=name)
+    fresh.set_unusable_password()
+    return User.objects.get_or_create(email=address, defaults={"name": name, "password": fresh.password})[0]
+
+
+def organization_create(*, name: str, owner_email: str | None = None, timezone_name: str = "UTC") -> Organization:
+    """A new organization, with its first owner when an e-mail address is given. An act of the platform, of no actor.
+
+    Raises: BadName, BadEmail, BadTimezone, OrganizationExists.
+    """
+    if timezone_name not in zoneinfo.available_timezones():
+        raise errors.BadTimezone(path=("timezone",))
+    organization = Organization(name=_name(name, "name of an organization"), timezone=timezone_name)
+    with acting_for(organization.id):
+        try:
+            with transaction.atomic():
+                organization.save(force_insert=True)
+        except IntegrityError as error:
+            raise errors.OrganizationExists(path=("name",)) from error
+        if owner_email is not None:
+            owner = user_ensure(email=owner_email)
+            Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+    return organization
+
+
+def _rights_of_token(role: Role, scopes: Iterable[Right | str]) -> frozenset[Right]:
+    allowed = SERVICE_SCOPES if role is Role.SERVICE else Actor(organization_id=uuid.UUID(int=0), role=role).rights
+    chosen = set()
+    for scope in scopes:
+        if scope not in allowed:
+            known = scope if scope in set(Right) else "This"
+            raise errors.BadScope(scope=known, role=role.value, path=("scopes",))
+        chosen.add(Right(scope))
+    if not chosen and role is Role.SERVICE:
+        raise errors.NoScopes(path=("scopes",))
+    return frozenset(chosen) or allowed
+
+
+def token_create(
+    *,
+    actor: Actor,
+    name: str,
+    role: Role = Role.SERVICE,
+    scopes: Iterable[Right | str] = (),
+    expires_at: datetime,
+) -> tuple[ApiToken, str]:
+    """The new token and its secret ("dg_" and 43 characters), which exists nowhere else: only its SHA-256 is kept.
+
+    Without scopes a token of a person's role has all rights of that role.
+
+    Raises:
+        Forbidden: no right to manage members; OwnersOnly, MoreThanYouHave.
+        BadUserInput: BadName, BadScope, NoScopes, BadExpiry.
+        TokenNameTaken: names are unique in an organization.
+    """
+    actor.require(Right.MEMBERS)
+    if role is Role.OWNER and actor.role is not Role.OWNER:
+        raise errors.OwnersOnly(path=("role",))
+    rights = _rights_of_token(role, scopes)
+    if not rights <= actor.rights:
+        raise errors.MoreThanYouHave(path=("scopes",))
+    now = timezone.now()
+    if not now < expires_at <= now + timedelta(days=MAX_TOKEN_DAYS):
+        raise errors.BadExpiry(limit=MAX_TOKEN_DAYS, path=("expiresAt",))
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+    token = ApiToken(
+        organization_id=actor.organization_id,
+        name=_name(name, "name of a token"),
+        hash=secret_hash(secret),
+        role=role,
+        scopes=sorted(rights),
+        created_by_id=actor.user_id,
+        expires_at=expires_at,
+    )
+    with write(actor):
+        try:
+            with transaction.atomic():
+                token.save(force_insert=True)
+        except IntegrityError as error:
+            raise errors.TokenNameTaken(path=("name",)) from error
+    return token, secret
+
+
+def token_revoke(*, actor: Actor, token_id: uuid.UUID) -> ApiToken:
+    """The token, which no longer lets anybody in; a second call changes nothing.
+
+    Raises: Forbidden, OwnersOnly, NotFound.
+    """
+    actor.require(Right.MEMBERS)
+    with write(actor):
+        token = ApiToken.objects.select_for_update().filter(id=token_id).first()
+        if token is None:
+            raise NotFound
+        if token.role == Role.OWNER and actor.role is not Role.OWNER:
+            raise errors.OwnersOnly
+        if token.revoked_at is None:
+            token.revoked_at = timezone.now()
+            token.save(update_fields=["revoked_at"])
+    return token
+
+
+def _lock_members(actor: Actor) -> dict[uuid.UUID, Membership]:
+    """The memberships by user, with every other change of members waiting: two owners must not leave at once."""
+    Organization.objects.select_for_update().only("id").get(id=actor.organization_id)
+    return {membership.user_id: membership for membership in Membership.objects.all()}
+
+
+def _check_owners(actor: Actor, members: dict[uuid.UUID, Membership], user_id: uuid.UUID, role: Role | None) -> None:
+    before = members.get(user_id)
+    was_owner = before is not None and before.role == Role.OWNER
+    if (was_owner or role is Role.OWNER) and actor.role is not Role.OWNER:
+        raise errors.OwnersOnly(path=("role",))
+    others = any(member.role == Role.OWNER for key, member in members.items() if key != user_id)
+    if was_owner and role is not Role.OWNER and not others:
+        raise errors.LastOwner
+
+
+def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membership:
+    """The person's membership, with this role; an ADMIN may neither make nor change an OWNER.
+
+    Raises: Forbidden, OwnersOnly, NotForPeople, LastOwner, NotFound (no such person).
+    """
+    actor.require(Right.MEMBERS)
+    if role is Role.SERVICE:
+        raise errors.NotForPeople(path=("role",))
+    with write(actor):
+        members = _lock_members(actor)
+        _check_owners(actor, members, user_id, role)
+        if not User.objects.filter(id=user_id).exists():
+            raise NotFound
+        membership = members.get(user_id) or Membership(organization_id=actor.organization_id, user_id=user_id)
+        membership.role = role
+        membership.save()
+    return membership
+
+
+def membership_remove(*, actor: Actor, user_id: uuid.UUID) -> None:
+    """Ends the person's membership.
+
+    Raises: Forbidden, OwnersOnly, LastOwner, NotFound (no such member).
+    """
+    actor.require(Right.MEMBERS)
+    with write(actor):
+        members = _lock_members(actor)
+        _check_owners(actor, members, user_id, None)
+        if user_id not in members:
+            raise NotFound
+        members[user_id].delete()

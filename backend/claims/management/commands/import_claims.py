@@ -1,0 +1,122 @@
+"""`manage.py import_claims`: imports files for one organization, with a progress bar and a summary."""
+
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import IO, Any, cast
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from backend.accounts.models import Organization
+from backend.claims.models import BatchKind, BatchStatus, ImportBatch
+from backend.claims.selectors import quality_reports_all
+from backend.claims.services import ImportOptions, ImportOutcome, import_file
+from backend.core.actor import Actor
+from backend.core.errors import AppError
+from backend.core.tenancy import acting_for
+from backend.ingestion.records import DateFormat
+
+_COUNTS = ("total", "accepted", "updated", "duplicate", "rejected", "warned")
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    field, separator, header = text.partition("=")
+    if not separator or not field or not header:
+        raise ArgumentTypeError("write it as field=header")
+    return field, header
+
+
+class Command(BaseCommand):
+    """Imports claim outcomes (CSV or X12 835) or outcome counts."""
+
+    help = "Import files of claim outcomes (CSV, X12 835) or outcome counts for an organization."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Files, the organization, and what is said about the files."""
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument("--organization", required=True, metavar="NAME")
+        parser.add_argument("--dry-run", action="store_true", help="do all the work, then roll it back")
+        parser.add_argument("--kind", choices=["auto", *BatchKind.values], default="auto")
+        parser.add_argument("--date-format", choices=[member.value for member in DateFormat], default="ISO")
+        parser.add_argument("--measure", help="what outcome counts count, where no column says it")
+        parser.add_argument(
+            "--column", action="append", type=_mapping, default=[], metavar="FIELD=HEADER", help="for outcome counts"
+        )
+        parser.add_argument(
+            "--skip", action="append", type=_mapping, default=[], metavar="HEADER=TEXT", help="leave such counts out"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Imports one file after the other.
+
+        Raises:
+            CommandError: the organization is unknown, or a file could not be loaded; files before it stay loaded.
+        """
+        organization = Organization.objects.filter(name=options["organization"]).first()
+        if organization is None:
+            raise CommandError(
+                "There is no organization of this name. Make it with: manage.py organization_create NAME"
+            )
+        actor = Actor.system(organization.id, "import")
+        kind = None if options["kind"] == "auto" else BatchKind(options["kind"])
+        wanted = ImportOptions(
+            kind=kind,
+            date_format=DateFormat(options["date_format"]),
+            columns=dict(options["column"]),
+            measure=options["measure"],
+            skip=dict(options["skip"]),
+        )
+        console = Console(file=cast("IO[str]", self.stdout), no_color=options["no_color"])
+        table = _summary_table()
+        failure = None
+        for path in options["files"]:
+            try:
+                outcome = _import(console, actor, path, wanted, dry_run=options["dry_run"])
+            except AppError as error:
+                failure = f"{path.name}: {error.message} ({getattr(error, 'rule', error.code)})"
+                break
+            _add(table, path, outcome, _score(actor, outcome.batch), dry_run=options["dry_run"])
+            if outcome.batch.status == BatchStatus.REJECTED:
+                failure = f"{path.name}: too many rows have errors; nothing was loaded ({outcome.batch.error_code})"
+                break
+        console.print(table)
+        if failure:
+            raise CommandError(failure)
+
+
+def _import(console: Console, actor: Actor, path: Path, options: ImportOptions, *, dry_run: bool) -> ImportOutcome:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(path.name, total=None)
+        return import_file(
+            actor=actor,
+            path=path,
+            options=options,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            dry_run=dry_run,
+        )
+
+
+def _summary_table() -> Table:
+    table = Table(title="Imported files")
+    table.add_column("file")
+    table.add_column("kind")
+    table.add_column("status")
+    for name in _COUNTS:
+        table.add_column(name, justify="right")
+    table.add_column("score", justify="right")
+    return table
+
+
+def _add(table: Table, path: Path, outcome: ImportOutcome, score: float | None, *, dry_run: bool) -> None:
+    batch = outcome.batch
+    status = str(batch.status) + (" (dry run)" if dry_run else "" if outcome.created else " (known)")
+    counts = [f"{getattr(batch, f'rows_{name}'):,}" for name in _COUNTS]
+    table.add_row(path.name, str(batch.kind), status, *counts, "" if score is None else f"{score:.3f}")
+
+
+def _score(actor: Actor, batch: ImportBatch) -> float | None:
+    with acting_for(actor.organization_id):
+        return quality_reports_all().filter(batch_id=batch.id).values_list("score", flat=True).first()

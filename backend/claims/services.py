@@ -1,0 +1,321 @@
+"""Imports files of claim outcomes and outcome counts, and takes an import back. Each file is one transaction."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+from procrastinate.contrib.django import app
+
+from backend.audit.services import record
+from backend.claims import loading_sql as sql
+from backend.claims.batches import AuditAction, batch_fail, batch_finish, batch_reserve, today
+from backend.claims.counts_loading import load_counts, stage_counts
+from backend.claims.issues import IssueLog
+from backend.claims.keys import organization_key
+from backend.claims.loading import ClaimReader, LoadResult, load_claims, stage_claims, too_many_errors
+from backend.claims.models import BatchKind, BatchStatus, ImportBatch
+from backend.claims.quality import report_make
+from backend.claims.staging import Progress
+from backend.core.actor import Actor, Right
+from backend.core.errors import BadUserInput, Conflict, NotFound
+from backend.core.tenancy import write
+from backend.ingestion.claims_csv import read_claims
+from backend.ingestion.files import FileKind, FileProfile, inspect_file, sanitised_filename
+from backend.ingestion.keys import ClaimHasher
+from backend.ingestion.outcome_counts_csv import CountsOptions, OutcomeCountsReader, read_outcome_counts
+from backend.ingestion.records import DateFormat, ReadOptions
+from backend.ingestion.x12_claims import read_remittances
+from backend.payers.services import organization_lock
+
+IMPORT_JOB, IMPORT_QUEUE = "claims.import_batch_run", "imports"
+_COUNT_HEADERS = ({"total", "measure"}, {"total", "rate"}, {"total", "favourable"}, {"total", "period_start"})
+
+
+class KindMismatch(BadUserInput):
+    """The file is not of the declared kind."""
+
+
+class BatchNotWaiting(Conflict):
+    """The batch is not waiting to be loaded."""
+
+
+class BatchNotLoaded(Conflict):
+    """Only a loaded batch can be rolled back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What a sender says about a file; without a kind the content decides."""
+
+    kind: BatchKind | None = None
+    date_format: DateFormat = DateFormat.ISO
+    columns: Mapping[str, str] = field(default_factory=dict)  # field -> header, outcome counts
+    measure: str | None = None  # outcome counts without a column for it
+    skip: Mapping[str, str] = field(default_factory=dict)  # header -> text: outcome counts to leave out
+    original_filename: str = ""
+
+    def stored(self) -> dict[str, Any]:
+        """What the batch keeps; the file's name is not among it."""
+        return {
+            "date_format": self.date_format.value,
+            "columns": dict(self.columns),
+            "measure": self.measure,
+            "skip": dict(self.skip),
+        }
+
+    @classmethod
+    def of(cls, batch: ImportBatch) -> "ImportOptions":
+        """The options under which a batch was sent."""
+        kept = batch.options
+        return cls(
+            kind=BatchKind(batch.kind),
+            date_format=DateFormat(kept["date_format"]),
+            columns=kept["columns"],
+            measure=kept["measure"],
+            skip=kept["skip"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOutcome:
+    """The batch of a file, and whether this call made it."""
+
+    batch: ImportBatch
+    duplicate_of: ImportBatch | None
+    created: bool
+
+
+def import_file(
+    *,
+    actor: Actor,
+    path: Path,
+    options: ImportOptions,
+    progress: Progress | None = None,
+    dry_run: bool = False,
+) -> ImportOutcome:
+    """The batch of a file: loaded by this call, or the one that held the same bytes before.
+
+    A batch with more refused rows than DRIFTGRAPH_MAX_IMPORT_ERROR_SHARE is REJECTED: its issues and report are kept,
+    its rows are not. A dry run does all the work and leaves the database as it was.
+
+    Args:
+        actor: Needs the right to import.
+        path: A regular file; read twice, never kept.
+        options: What the sender says about it.
+        progress: Called with bytes read and bytes in all.
+        dry_run: Roll everything back at the end.
+
+    Raises:
+        Forbidden: The actor may not import.
+        LimitExceeded: The file is larger than DRIFTGRAPH_MAX_IMPORT_BYTES.
+        FileRefused: The file as a whole cannot be read; a batch FAILED keeps its rule.
+        KindMismatch: The content is not of the declared kind.
+
+    SQL: about 35, whatever the number of rows.
+    """
+    actor.require(Right.IMPORT)
+    profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
+    batch = _new_batch(actor, path, profile, options)
+    try:
+        with write(actor):
+            stored, created = batch_reserve(batch)
+            if created:
+                _load(actor, batch, _File(path, profile, options, progress))
+            if dry_run:
+                transaction.set_rollback(True)
+    except Exception as error:
+        if not dry_run:
+            batch_fail(actor, batch, error)
+        raise
+    return ImportOutcome(batch if created else stored, None if created else stored, created)
+
+
+def import_enqueue(*, actor: Actor, path: Path, options: ImportOptions) -> ImportOutcome:
+    """The batch of a file that a worker will load; RECEIVED, unless the same bytes were sent before.
+
+    The file waits in the spool folder of the data directory and is removed by the job, however it ends.
+
+    Raises:
+        Forbidden, LimitExceeded, FileRefused, KindMismatch: as import_file.
+
+    SQL: 5.
+    """
+    actor.require(Right.IMPORT)
+    profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
+    batch = _new_batch(actor, path, profile, options)
+    spooled = spool_path(batch.id)
+    spooled.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with write(actor):
+            stored, created = batch_reserve(batch)
+            if created:
+                _copy_private(path, spooled)
+                record(actor=actor, action=AuditAction.ENQUEUE, object_type="import_batch", object_ids=[batch.id])
+                job = app.configure_task(IMPORT_JOB, queue=IMPORT_QUEUE)
+                job.defer(organization_id=str(actor.organization_id), batch_id=str(batch.id))
+    except BaseException:
+        spooled.unlink(missing_ok=True)
+        raise
+    return ImportOutcome(batch if created else stored, None if created else stored, created)
+
+
+def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
+    """The batch, loaded from the spool; the spooled file is gone afterwards.
+
+    Raises:
+        BatchNotWaiting: It is not RECEIVED, or somebody else is loading it.
+        FileRefused: As import_file.
+
+    SQL: about 35.
+    """
+    actor.require(Right.IMPORT)
+    path = spool_path(batch_id)
+    batch = None
+    try:
+        with write(actor):
+            batch = _waiting(batch_id)
+            profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
+            _load(actor, batch, _File(path, profile, ImportOptions.of(batch)))
+    except Exception as error:
+        # Without the batch the file belongs to whoever holds it.
+        if batch is not None:
+            batch_fail(actor, batch, error)
+            path.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
+    return batch
+
+
+def _waiting(batch_id: uuid.UUID) -> ImportBatch:
+    waiting = ImportBatch.objects.select_for_update(skip_locked=True)
+    batch = waiting.filter(id=batch_id, status=BatchStatus.RECEIVED).first()
+    if batch is None:
+        raise BatchNotWaiting
+    return batch
+
+
+def batch_rollback(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
+    """The batch without its rows: the versions that it superseded are current again.
+
+    A version that a later batch made of one of its rows stays. Payers and codes that it created stay.
+
+    Raises:
+        Forbidden: The actor may not take back imports.
+        NotFound: There is no such batch.
+        BatchNotLoaded: It holds no rows.
+
+    SQL: 6.
+    """
+    actor.require(Right.IMPORT_ROLLBACK)
+    with write(actor):
+        organization_lock(actor.organization_id)
+        batch = ImportBatch.objects.select_for_update().filter(id=batch_id).first()
+        if batch is None:
+            raise NotFound
+        if batch.status not in (BatchStatus.LOADED, BatchStatus.PARTIAL):
+            raise BatchNotLoaded
+        counts = batch.kind == BatchKind.OUTCOME_COUNTS
+        with connection.cursor() as cursor:
+            cursor.execute(sql.ROLLBACK_COUNTS if counts else sql.ROLLBACK_CLAIMS, [batch_id, batch_id])
+            removed, previous = cursor.fetchone()
+            cursor.execute(sql.RESTORE_COUNTS if counts else sql.RESTORE_CLAIMS, [previous])
+        batch.status = BatchStatus.ROLLED_BACK
+        batch.save(update_fields=["status"])
+        record(
+            actor=actor,
+            action=AuditAction.ROLLBACK,
+            object_type="import_batch",
+            object_ids=[batch.id],
+            object_count=removed,
+        )
+    return batch
+
+
+def spool_path(batch_id: uuid.UUID) -> Path:
+    """Where the file of a waiting batch lies."""
+    folder: Path = settings.ENVIRONMENT.data_dir
+    return folder / "spool" / batch_id.hex
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as written, source.open("rb") as read:
+        shutil.copyfileobj(read, written)
+
+
+def _new_batch(actor: Actor, path: Path, profile: FileProfile, options: ImportOptions) -> ImportBatch:
+    return ImportBatch(
+        organization_id=actor.organization_id,
+        kind=_kind(profile, options),
+        filename=sanitised_filename(options.original_filename or path.name),
+        file_sha256=profile.sha256,
+        file_bytes=profile.size,
+        options=options.stored(),
+        uploaded_by=actor.user_id,
+    )
+
+
+def _kind(profile: FileProfile, options: ImportOptions) -> BatchKind:
+    if options.kind is not None:
+        if (profile.kind is FileKind.X12_835) != (options.kind == BatchKind.X12_835):
+            raise KindMismatch
+        return BatchKind(options.kind)
+    if profile.kind is FileKind.X12_835:
+        return BatchKind.X12_835
+    header = {name.strip().casefold() for name in profile.header}
+    counts = options.columns or options.measure or any(needed <= header for needed in _COUNT_HEADERS)
+    return BatchKind.OUTCOME_COUNTS if counts else BatchKind.CSV
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file on its way into the tables."""
+
+    path: Path
+    profile: FileProfile
+    options: ImportOptions
+    progress: Progress | None = None
+
+
+def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
+    environment = settings.ENVIRONMENT
+    batch.status, batch.started_at = BatchStatus.VALIDATING, timezone.now()
+    result = LoadResult(log=IssueLog(environment.max_issues_per_rule))
+    counts = batch.kind == BatchKind.OUTCOME_COUNTS
+    hidden_cells = 0
+    if counts:
+        stage_counts(_counts_reader(file), result, file.progress, file.profile.size)
+    else:
+        reader = _claims_reader(actor, file)
+        stage_claims(reader, result, file.progress, file.profile.size)
+        hidden_cells = sum(reader.dropped_columns.values())
+    result.refused = too_many_errors(result, environment.max_import_error_share)
+    if not result.refused:
+        load = load_counts if counts else load_claims
+        load(actor.organization_id, batch.id, result, environment.max_issues_per_rule)
+    result.log.save(actor.organization_id, batch.id)
+    report_make(batch, result, claims=not counts, hidden_cells=hidden_cells)
+    batch_finish(actor, batch, result)
+
+
+def _claims_reader(actor: Actor, file: _File) -> ClaimReader:
+    hasher = ClaimHasher(organization_key(actor.organization_id))
+    options = ReadOptions(today=today(), date_format=file.options.date_format)
+    if file.profile.kind is FileKind.X12_835:
+        return read_remittances(file.path, profile=file.profile, hasher=hasher, options=options)
+    return read_claims(file.path, profile=file.profile, hasher=hasher, options=options)
+
+
+def _counts_reader(file: _File) -> OutcomeCountsReader:
+    sent = file.options
+    options = CountsOptions(
+        columns=sent.columns, measure=sent.measure, skip=sent.skip, today=today(), date_format=sent.date_format
+    )
+    return read_outcome_counts(file.path, profile=file.profile, options=options)

@@ -1,0 +1,182 @@
+"""Detection runs: started once per inputs, carried out in one transaction. The mathematics is in backend.detection."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TypeAlias
+
+import numpy as np
+from django.db import connection
+from django.utils import timezone
+
+from backend.core.actor import Actor, Right
+from backend.core.jobs import enqueue
+from backend.core.tenancy import write
+from backend.detection.config import Config
+from backend.detection.engine import evaluate, strongest
+from backend.detection.episodes import TransitionKind, advance
+from backend.detection.types import CellKey, DriftType, Level, PoolKey, PoolSample, TestResult
+from backend.drift.aggregation import Counted, count_claims, count_periods
+from backend.drift.details import Details, Signal, describe_claims, describe_periods
+from backend.drift.episodes_store import LiveEpisodes, load_live, store_step
+from backend.drift.models import DetectionRun, RunKind, RunStatus, Source
+from backend.drift.results_store import store_tests
+from backend.drift.runs import (
+    FutureDate,
+    Overrides,
+    find_or_insert,
+    latest_data_date,
+    mark_failed,
+    mark_running,
+    run_config,
+)
+from backend.drift.selectors import decisive_runs
+
+DETECT_JOB = "drift.detect"
+Progress: TypeAlias = Callable[[str], None]
+"""Is told the name of each step of a run as it begins: counting, testing, describing, storing, done."""
+
+_NOTHING_LIVE = LiveEpisodes((), {})
+_ENDS = {TransitionKind.RESOLVE, TransitionKind.END, TransitionKind.EXPIRE}
+
+_POOLS = """
+SELECT drift_type, level, window_days, array_agg(statistic ORDER BY id), array_agg(information ORDER BY id)
+  FROM drift_test
+ WHERE run_id = ANY(%(runs)s) AND statistic IS NOT NULL
+ GROUP BY drift_type, level, window_days
+"""
+
+
+def detection_run_start(
+    *,
+    actor: Actor,
+    as_of: date | None = None,
+    kind: RunKind = RunKind.MANUAL,
+    source: Source = Source.CLAIMS,
+    overrides: Overrides | None = None,
+    queue: bool = True,
+) -> tuple[DetectionRun, bool]:
+    """The run of these inputs and whether it is new; a new one is queued for the worker unless `queue` is false.
+
+    The inputs are the source, the as-of date (by default the last date of the data), the configuration and the data
+    as it is now: asking twice gives the same run, also from several workers at once.
+
+    Raises:
+        Forbidden: the actor may not run detection.
+        FutureDate: the as-of date of a run over claims lies in the future.
+        InvalidConfig: an override is outside its range.
+
+    SQL: 5 to 7.
+    """
+    actor.require(Right.DETECT)
+    with write(actor):
+        config = run_config(actor.organization_id, source, overrides or Overrides())
+        day = as_of or latest_data_date(source)
+        if source is Source.CLAIMS and day > timezone.now().date():
+            raise FutureDate(path=("asOf",))
+        run, created = find_or_insert(actor, as_of=day, kind=kind, source=source, config=config)
+        if created and queue:
+            enqueue(DETECT_JOB, actor, run_id=run.id)
+    return run, created
+
+
+def detection_run_execute(*, actor: Actor, run_id: uuid.UUID, progress: Progress | None = None) -> DetectionRun:
+    """The run in its final state, carried out by this call unless another has done it.
+
+    Runs of one organization follow one another under an advisory lock. Everything that a run finds appears at once;
+    a run that fails leaves nothing but its status and the code of its error.
+
+    Raises:
+        Forbidden: the actor may not run detection.
+        NotFound: there is no such run.
+    """
+    actor.require(Right.DETECT)
+    with write(actor):
+        mark_running(run_id)
+    try:
+        with write(actor):
+            _one_at_a_time(actor)
+            run = DetectionRun.objects.get(id=run_id)
+            if run.status == RunStatus.RUNNING:
+                _carry_out(run, progress or _silently)
+    except Exception as error:
+        with write(actor):
+            mark_failed(run_id, error)
+        raise
+    return run
+
+
+def _silently(_step: str) -> None:
+    """Tells nobody."""
+
+
+def _one_at_a_time(actor: Actor) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"detection:{actor.organization_id}"])
+
+
+def _carry_out(run: DetectionRun, progress: Progress) -> None:
+    config, source = Config.from_json(run.config), Source(run.source)
+    decides = _decides_episodes(run)
+    live = load_live(source) if decides else _NOTHING_LIVE
+    progress("counting")
+    if source is Source.CLAIMS:
+        counted = count_claims(run.as_of, config=config, frozen=live.frozen)
+    else:
+        counted = count_periods(run.as_of)
+    progress("testing")
+    result = evaluate(counted.counts, pools=_earlier_samples(run, config), config=config)
+    store_tests(run, result.results)
+    if decides:
+        _advance_episodes(run, live, counted, result.results, progress)
+    run.tests_total, run.tests_significant = result.tests_total, result.tests_significant
+    run.dispersion = {str(pool): tau for pool, tau in result.tau_squared.items()}
+    run.status, run.finished_at = RunStatus.SUCCEEDED, timezone.now()
+    run.save()
+    progress("done")
+
+
+def _decides_episodes(run: DetectionRun) -> bool:
+    """Whether the run may open and close episodes: no back-test, and none of a later day has been made."""
+    if run.kind == RunKind.BACKTEST:
+        return False
+    return not decisive_runs(Source(run.source)).filter(as_of__gt=run.as_of).exists()
+
+
+def _earlier_samples(run: DetectionRun, config: Config) -> dict[PoolKey, PoolSample]:
+    """Statistics of the runs before, one run per day: what the dispersion of this one is judged by.
+
+    SQL: 2.
+    """
+    earlier = decisive_runs(Source(run.source)).filter(as_of__lt=run.as_of).distinct("as_of")
+    ids = list(earlier.values_list("id", flat=True)[: config.pool_runs - 1])
+    with connection.cursor() as cursor:
+        cursor.execute(_POOLS, {"runs": ids})
+        return {
+            PoolKey(DriftType(drift_type), Level(level), days): PoolSample(np.array(z), np.array(information))
+            for drift_type, level, days, z, information in cursor.fetchall()
+        }
+
+
+def _advance_episodes(
+    run: DetectionRun, live: LiveEpisodes, counted: Counted, results: Sequence[TestResult], progress: Progress
+) -> None:
+    config = Config.from_json(run.config)
+    step = advance(live.episodes, results, as_of=run.as_of, config=config)
+    progress("describing")
+    described = _describe(run, strongest(results), counted)
+    progress("storing")
+    store_step(run, live, step, described, config=config)
+    run.events_opened = sum(transition.kind is TransitionKind.OPEN for transition in step.transitions)
+    run.events_closed = sum(transition.kind in _ENDS for transition in step.transitions)
+
+
+def _describe(
+    run: DetectionRun, best: dict[CellKey, TestResult], counted: Counted
+) -> dict[CellKey, tuple[Signal, Details]]:
+    signals = [Signal(test, counted.windows[cell, test.window_days]) for cell, test in best.items()]
+    if run.source == Source.CLAIMS:
+        details = describe_claims(signals, run.as_of)
+    else:
+        details = describe_periods(signals, counted.figures)
+    return {cell: pair for cell, *pair in zip(best, signals, details, strict=True)}  # type: ignore[misc]
