@@ -1,7 +1,7 @@
 """How well and how fast weekly detection finds known changes: imports a file of claims, detects week by week, compares.
 
-Run: python benchmarks/detection.py --claims FILE --truth FILE [--from DATE --to DATE]. Set DRIFTGRAPH_DATA_DIR to a folder of
-its own: an organization is added to the database there.
+Run: python benchmarks/detection.py --claims FILE --truth FILE [--from DATE --to DATE]. Set DRIFTGRAPH_DATA_DIR to a
+folder of its own: an organization is added to the database there.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Sighting:
     confirmed_on: date | None = None
 
     def shows(self, change: dict[str, Any]) -> bool:
-        """Whether it is the injected change itself: same type and payer, its group or the whole payer, not before it."""
+        """Whether it is the injected change: same type and payer, its group or the whole payer, not before it."""
         return (
             self.harmful
             and (self.drift_type, self.payer) == (change["type"], change["payer"])
@@ -105,16 +105,14 @@ def report(seen: list[Sighting], injected: list[dict[str, Any]]) -> None:
         first = min((s.first_seen_on for s in matches), default=None)
         sure = min((s.confirmed_on for s in matches if s.confirmed_on), default=None)
         delays = [str((day - changed).days) if day else "never" for day in (first, sure)]
-        print(
-            f"{change['type']:18} {change['payer']:9} {change['group'] or 'all':5} {changed}  {delays[0]:>5} {delays[1]:>9}"
-        )
+        place = f"{change['type']:18} {change['payer']:9} {change['group'] or 'all':5} {changed}"
+        print(f"{place}  {delays[0]:>5} {delays[1]:>9}")
     confirmed = [sighting for sighting in seen if sighting.confirmed_on]
     real = [s for s in confirmed if any(s.shows(change) for change in rates)]
     shadows = [s for s in confirmed if s not in real and any(s.follows_from(change) for change in rates)]
     false = [s for s in confirmed if s not in real and s not in shadows]
-    print(
-        f"\nconfirmed events: {len(confirmed)}; injected changes {len(real)}, their shadows {len(shadows)}, false {len(false)}"
-    )
+    print(f"\nconfirmed events: {len(confirmed)}")
+    print(f"of injected changes {len(real)}, their shadows {len(shadows)}, false {len(false)}")
     for s in false:
         print(f"  false: {s.drift_type} {s.payer} {s.group or 'all'} {s.direction} seen {s.first_seen_on}")
     print(f"on the watch list alone: {len(seen) - len(confirmed)}")

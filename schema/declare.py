@@ -350,10 +350,15 @@ class NodeKinds:
             raise TypeError(f"the tag {tag} belongs to {cls.by_tag[tag].type_name}")
 
 
+def opaque_id(tag: str, description: str) -> Any:
+    """The id of an object that node(id:) does not find: it belongs to no organization's rows."""
+    return DeclaredField(GlobalId(tag), description=description)
+
+
 def global_id(tag: str, model: type[models.Model], type_name: str, *, right: Right) -> Any:
     """The field `id` of a type that is a Node."""
     NodeKinds.add(tag, NodeKind(model, right, type_name))
-    return DeclaredField(GlobalId(tag), description=f"Opaque id of this {type_name}, for node(id:) and filters.")
+    return opaque_id(tag, f"Opaque id of this {type_name}, for node(id:) and filters.")
 
 
 def root_row(description: str, tag: str) -> Any:

@@ -11,7 +11,7 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import LimitExceeded
 from schema.context import context_of
-from schema.declare import DeclaredField, GlobalId, column, load_node, resolver, root_list, root_row
+from schema.declare import column, load_node, opaque_id, resolver, root_list, root_row
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
 from schema.filters.claims import ClaimFilter, ImportBatchFilter
 from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter
@@ -30,7 +30,7 @@ from schema.types import payers as payer_types
     accounts.Organization, name="Organization", description="The organization that the token or session belongs to."
 )
 class Organization:
-    id: strawberry.ID = DeclaredField(GlobalId("OR"), description="Opaque id of the organization.")
+    id: strawberry.ID = opaque_id("OR", "Opaque id of the organization.")
     name: str = column("Name; unique on the platform.", "name")
     timezone: str = column("Time zone, such as America/Chicago.", "timezone")
     retention_days: int = column("How long claim lines are kept, in days.", "retention_days")

@@ -62,7 +62,7 @@ class AgentRunStatus(models.TextChoices):
 class Conclusion(models.TextChoices):
     """What a finished agent run says."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - a verdict
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
 

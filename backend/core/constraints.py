@@ -12,7 +12,7 @@ _TENANT = "nullif(current_setting('app.organization_id', true), '')::uuid"
 
 
 class OrderIndex(models.Index):
-    """An index that serves one named order; PostgreSQL's limit of 63 characters applies instead of Django's portable 30."""
+    """An index that serves one named order; its name may have PostgreSQL's 63 characters instead of Django's 30."""
 
     max_name_length = 63
 
@@ -48,7 +48,8 @@ class TenantPolicy(_DatabaseRule):
         assert model is not None and schema_editor is not None
         table, name = schema_editor.quote_name(model._meta.db_table), schema_editor.quote_name(self.name)
         return (
-            f"CREATE POLICY {name} ON {table} USING (organization_id = {_TENANT}) WITH CHECK (organization_id = {_TENANT});"
+            f"CREATE POLICY {name} ON {table} USING (organization_id = {_TENANT})"
+            f" WITH CHECK (organization_id = {_TENANT});"
             f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
         )
 

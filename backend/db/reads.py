@@ -33,8 +33,8 @@ def connection_url(alias: str = "default") -> str:
 class Snapshot:
     """The database as of one instant, for one organization.
 
-    The transaction opens at the first read, in one round trip with it, and not at all when nothing is read. Statements of
-    one snapshot run one after the other: they share a connection.
+    The transaction opens at the first read, in one round trip with it, and not at all when nothing is read. Statements
+    of one snapshot run one after the other: they share a connection.
     """
 
     def __init__(

@@ -81,7 +81,5 @@ def _detection(actor: Actor, today: datetime.date, progress: Progress) -> None:
 def _agent_runs(actor: Actor, progress: Progress) -> None:
     reports = sorted(REPORTS.glob("*.sarif"))
     for number, path in enumerate(reports, start=1):
-        agent_run_import_sarif(
-            actor=actor, document=path, kind=AgentKind.CODE_QUALITY, name=path.stem, branch="main"
-        )
+        agent_run_import_sarif(actor=actor, document=path, kind=AgentKind.CODE_QUALITY, name=path.stem, branch="main")
         progress("Importing agent runs", number, len(reports))

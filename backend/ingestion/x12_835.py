@@ -23,7 +23,6 @@ _PROBLEMS = {
     "ControlCountMismatch": "SE01, GE01 or IEA01 does not match the number of parts: the file is incomplete",
     "ControlNumberMismatch": "the control numbers of an opening and a closing segment differ",
     "ControlElementMissing": "a closing segment lacks its count or control number",
-    "ImplicitLoop": "a transaction lacks its ST segment",
 }
 
 
@@ -98,7 +97,7 @@ def parse_835(path: str | os.PathLike[str], seen: Remittances | None = None) -> 
             segments = 0
             for start, end in _interchanges(data):
                 document = _checked(data[start:end], segments)
-                yield from _claims(document, seen)
+                yield from _claims(document, seen, segments)
                 segments += len(document)
                 seen.bytes_read = end
 
@@ -148,8 +147,8 @@ def _checked(interchange: bytes, before: int) -> oxedi.Document:
     return result.document
 
 
-def _claims(document: oxedi.Document, seen: Remittances) -> Iterator[RemittedClaim]:
-    walk = _Transaction(seen)
+def _claims(document: oxedi.Document, seen: Remittances, before: int) -> Iterator[RemittedClaim]:
+    walk: _Transaction | None = None
     for index in range(len(document)):
         segment = document[index]
         name = segment.id.decode("latin-1")
@@ -161,9 +160,15 @@ def _claims(document: oxedi.Document, seen: Remittances) -> Iterator[RemittedCla
                 raise UnsupportedTransaction(transaction=label)
             walk = _Transaction(seen)
             seen.transactions += 1
+        if walk is None:
+            if name == "CLP":
+                raise BrokenEnvelope(segment=before + index + 1, problem="a claim stands outside of ST and SE")
+            continue
         done = walk.take(name, elements)
         if done is not None:
             yield done
+        if name == "SE":
+            walk = None
 
 
 def _element(element: bytes | list[bytes]) -> tuple[str, ...]:

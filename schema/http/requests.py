@@ -72,6 +72,7 @@ def _get(scope: Scope) -> GraphQLRequest:
 def upload_folder() -> Path:
     """Where files of requests lie while they are being taken in."""
     folder: Path = settings.ENVIRONMENT.data_dir / "uploads"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder.resolve()
 
 

@@ -122,7 +122,6 @@ async def read_form(receive: Receive, content_type: str, folder: Path, *, max_fi
     boundary = options.get(b"boundary")
     if not boundary:
         raise HttpError(400, "BAD_USER_INPUT", "The multipart request names no boundary.")
-    folder.mkdir(parents=True, exist_ok=True)
     collector = _Collector(folder, max_field=max_field, max_file=max_file)
     parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]  # a TypedDict of callbacks
     try:

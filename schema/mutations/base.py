@@ -17,7 +17,7 @@ from schema.errors import UserError, user_error
 from schema.http.upload import UploadedFile
 
 Values = Mapping[str, Any]
-P = TypeVar("P")
+P = TypeVar("P", bound="MutationPayload")
 
 
 @strawberry.input(description="What every mutation takes.")

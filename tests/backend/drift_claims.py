@@ -14,8 +14,8 @@ from backend.payers.models import CodeSystem, Payer, ProcedureCode, ProcedureGro
 LAST = date(2025, 6, 29)
 _INSERT = """
 INSERT INTO claim (id, organization_id, claim_key, line_no, payer_id, procedure_code_id, group_id, modifiers,
-                   submitted_on, decided_on, outcome, billed_cents, allowed_cents, paid_cents, auth_required, denial_carc, rarc,
-                   auth_denial, batch_id, source_row_no, row_sha256, version)
+                   submitted_on, decided_on, outcome, billed_cents, allowed_cents, paid_cents, auth_required,
+                   denial_carc, rarc, auth_denial, batch_id, source_row_no, row_sha256, version)
 SELECT gen_random_uuid(), %(organization)s, substr(sha256(key::bytea), 1, 16), 1, %(payer)s, code_id, group_id, '{}',
        day - 7, day, outcome, 20000, CASE WHEN outcome = 'DENIED' THEN 0 ELSE 10000 END,
        CASE outcome WHEN 'PAID' THEN 10000 WHEN 'PARTIAL' THEN 6000 ELSE 0 END, auth,
@@ -77,7 +77,7 @@ def seed_claims(
     start: date = date(2025, 1, 1),
     last: date = LAST,
 ) -> Clinic:
-    """Payers with 4 codes in 2 groups, `per_day` claims a day and code; the first payer's denials change to a new rate."""
+    """Payers with 4 codes in 2 groups, `per_day` claims a day and code; the first payer's denials change."""
     with acting_for(organization.id), connection.cursor() as cursor:
         clinic = Clinic(organization, new_batch(organization, "claims"), groups=seed_codes(organization))
         for number in range(payers):

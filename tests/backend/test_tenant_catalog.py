@@ -59,7 +59,8 @@ def test_ordered_columns_compare_without_leaking(database: str) -> None:
         " JOIN pg_class r ON r.oid = i.indrelid WHERE r.relnamespace = 'public'::regnamespace"
         " AND r.relname NOT LIKE 'procrastinate%'"
         " AND EXISTS (SELECT 1 FROM pg_policies p WHERE p.tablename = r.relname)"
-        " AND t.typname NOT IN ('int2','int4','int8','float8','text','varchar','date','timestamptz','uuid','bytea','bool')"
+        " AND t.typname NOT IN"
+        " ('int2', 'int4', 'int8', 'float8', 'text', 'varchar', 'date', 'timestamptz', 'uuid', 'bytea', 'bool')"
     )
 
     assert wrong == []

@@ -30,8 +30,7 @@ def compose() -> dict:
     return yaml.safe_load((DOCKER / "compose.yaml").read_text())
 
 
-@pytest.fixture
-def addresses() -> dict[str, str]:
+def addresses_of_nothing() -> dict[str, str]:
     """Addresses of a database that does not exist yet, on the test's own server."""
     server = embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options)
     name = f"test_docker_{uuid.uuid4().hex[:8]}"
@@ -40,6 +39,20 @@ def addresses() -> dict[str, str]:
         "DRIFTGRAPH_OWNER_DATABASE_URL": server.url("owner", name),
         "DRIFTGRAPH_DATABASE_URL": server.url("app", name),
     }
+
+
+@pytest.fixture
+def addresses() -> dict[str, str]:
+    return addresses_of_nothing()
+
+
+@pytest.fixture(scope="module")
+def migrated() -> dict[str, str]:
+    """Addresses of a database that the entrypoint has made and migrated."""
+    found = addresses_of_nothing()
+    done = enter("migrate", **found)
+    assert done.returncode == 0, done.stderr
+    return found
 
 
 def environment_of(**settings_of_container: str) -> dict[str, str]:
@@ -131,12 +144,12 @@ def test_the_entrypoint_is_sound_and_knows_three_commands(compose: dict) -> None
     assert "migrate|serve|worker" in refused.stderr
 
 
-def test_migrate_makes_roles_database_and_tables_and_may_run_again(addresses: dict[str, str]) -> None:
-    runs = [enter("migrate", **addresses) for _ in range(2)]
+def test_migrate_makes_roles_database_and_tables_and_may_run_again(migrated: dict[str, str]) -> None:
+    again = enter("migrate", **migrated)
 
-    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr
-    assert "No migrations to apply" in runs[1].stdout
-    with psycopg.connect(addresses["DRIFTGRAPH_DATABASE_URL"]) as app:
+    assert again.returncode == 0, again.stderr
+    assert "No migrations to apply" in again.stdout
+    with psycopg.connect(migrated["DRIFTGRAPH_DATABASE_URL"]) as app:
         owned = app.execute(
             "SELECT pg_get_userbyid(relowner), relrowsecurity AND relforcerowsecurity FROM pg_class"
             " WHERE relname = 'api_token'"
@@ -161,8 +174,7 @@ def test_a_swapped_address_is_noticed(addresses: dict[str, str]) -> None:
     assert "names another user" in refused.stderr
 
 
-def test_serve_answers_and_ends_when_told(addresses: dict[str, str]) -> None:
-    assert enter("migrate", **addresses).returncode == 0
+def test_serve_answers_and_ends_when_told(migrated: dict[str, str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -174,7 +186,7 @@ def test_serve_answers_and_ends_when_told(addresses: dict[str, str]) -> None:
         except httpx.TransportError:
             return 0
 
-    with subprocess.Popen([ENTRYPOINT, "serve"], env=environment_of(**addresses, **given)) as server:
+    with subprocess.Popen([ENTRYPOINT, "serve"], env=environment_of(**migrated, **given)) as server:
         try:
             wait_until(lambda: answer("/healthz") == 200, server)
             ready, admin = answer("/readyz"), answer("/admin/login/")
@@ -189,16 +201,15 @@ def test_serve_answers_and_ends_when_told(addresses: dict[str, str]) -> None:
     assert b"DRIFTGRAPH_SUPERUSER_DATABASE_URL" not in kept
 
 
-def test_worker_takes_jobs_and_ends_when_told(addresses: dict[str, str]) -> None:
-    assert enter("migrate", **addresses).returncode == 0
-    with psycopg.connect(addresses["DRIFTGRAPH_SUPERUSER_DATABASE_URL"], autocommit=True) as watcher:
+def test_worker_takes_jobs_and_ends_when_told(migrated: dict[str, str]) -> None:
+    with psycopg.connect(migrated["DRIFTGRAPH_SUPERUSER_DATABASE_URL"], autocommit=True) as watcher:
 
         def listens() -> bool:
-            database = addresses["DRIFTGRAPH_DATABASE_URL"].partition("@/")[2].partition("?")[0]
+            database = migrated["DRIFTGRAPH_DATABASE_URL"].partition("@/")[2].partition("?")[0]
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND usename = 'app'"
             return watcher.execute(query, [database]).fetchone() > (0,)
 
-        with subprocess.Popen([ENTRYPOINT, "worker"], env=environment_of(**addresses)) as worker:
+        with subprocess.Popen([ENTRYPOINT, "worker"], env=environment_of(**migrated)) as worker:
             try:
                 wait_until(listens, worker)
             finally:

@@ -111,7 +111,7 @@ def _server() -> "subprocess.Popen[bytes]":
 
 
 def _worker() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=settings.BASE_DIR)  # noqa: S603
+    return subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=settings.BASE_DIR)
 
 
 def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
