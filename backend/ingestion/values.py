@@ -98,7 +98,7 @@ def parse_procedure(text: str) -> str | None:
 
 
 def _ascii_upper(text: str) -> str:
-    """Upper case without outer blanks, or "" when there are other letters: "ſ9213".upper() would be a code."""
+    """Upper case without outer blanks, or "" when there are other letters: some of them have an ASCII upper case."""
     code = text.strip()
     return code.upper() if code.isascii() else ""
 

@@ -72,7 +72,6 @@ class RemittedClaim:
 class Remittances:
     """Counts of what a file holds besides claims, filled while it is read."""
 
-    transactions: int = 0
     provider_adjustments: int = 0
     bytes_read: int = 0
 
@@ -159,7 +158,6 @@ def _claims(document: oxedi.Document, seen: Remittances, before: int) -> Iterato
                 label = transaction if re.fullmatch("[0-9]{3}", transaction) else "of unknown type"
                 raise UnsupportedTransaction(transaction=label)
             walk = _Transaction(seen)
-            seen.transactions += 1
         if walk is None:
             if name == "CLP":
                 raise BrokenEnvelope(segment=before + index + 1, problem="a claim stands outside of ST and SE")

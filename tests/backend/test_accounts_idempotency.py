@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.transaction import TransactionManagementError
 from people import at_once
 
@@ -101,6 +101,19 @@ def test_a_retry_that_waits_too_long_may_be_sent_again(actor: Actor, monkeypatch
 
     assert refusal.value.retryable
     assert ask(actor, "a")["payer"]
+
+
+def test_another_failure_of_the_database_is_not_taken_for_a_retry(actor: Actor) -> None:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=False) as first:
+        first.execute("SELECT set_config('app.organization_id', %s, true)", [str(actor.organization_id)])
+        identity = [uuid.uuid4(), actor.organization_id, actor.organization_id, "k1", b"x"]
+        first.execute(idempotency._INSERT, identity)
+
+        with pytest.raises(OperationalError, match="statement timeout"), write(actor):
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '100ms'")
+            claim_key(actor=actor, key="k1", request_hash=b"x")
+        first.rollback()
 
 
 def test_the_patience_for_the_key_ends_with_it(actor: Actor) -> None:

@@ -6,10 +6,12 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
+from django.http import HttpRequest
 from django.test import AsyncClient, Client
 from django.utils import timezone
 from people import member, person
 
+from backend.accounts.admin_site import admin_actor
 from backend.accounts.authentication import authenticate_bearer
 from backend.accounts.errors import RevokedToken
 from backend.accounts.models import ApiToken, Membership, Organization, User
@@ -129,6 +131,14 @@ def test_without_an_organization_there_are_no_rows_and_no_forms(browser: Client,
     assert "hidden token" not in listed
     assert browser.get("/admin/accounts/apitoken/add/").status_code == 403
     assert browser.get("/admin/accounts/membership/add/").status_code == 403
+
+
+def test_nobody_acts_before_an_organization_was_picked(administrator: User) -> None:
+    request = HttpRequest()
+    request.session, request.user = {}, administrator
+
+    with pytest.raises(LookupError):
+        admin_actor(request)
 
 
 def test_the_rows_are_those_of_the_picked_organization(

@@ -165,10 +165,14 @@ def test_swapping_the_windows_flips_the_sign(rows):
 def test_counting_the_other_outcome_flips_the_sign(rows):
     others = [(n0 - x0, n0, n1 - x1, n1) for x0, n0, x1, n1 in rows]
 
-    score, information, _ = score_and_information(stack([cell(rows), cell(others)]))
+    strata = stack([cell(rows), cell(others)])
+    score, information, _ = score_and_information(strata)
+    baseline, _, se = standardised_rates(strata)
 
     assert score[0] == pytest.approx(-score[1], abs=1e-9)
     assert information[0] == pytest.approx(information[1], rel=1e-12)
+    assert baseline[0] == pytest.approx(1 - baseline[1], abs=1e-12)
+    assert se[0] ** 2 == pytest.approx(se[1] ** 2, abs=1e-12)
 
 
 @settings(max_examples=80, deadline=None)

@@ -202,16 +202,21 @@ def test_serve_answers_and_ends_when_told(migrated: dict[str, str]) -> None:
 
 
 def test_worker_takes_jobs_and_ends_when_told(migrated: dict[str, str]) -> None:
-    with psycopg.connect(migrated["DRIFTGRAPH_SUPERUSER_DATABASE_URL"], autocommit=True) as watcher:
+    with psycopg.connect(migrated["DRIFTGRAPH_DATABASE_URL"], autocommit=True) as queue:
+        queue.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args)"
+            " VALUES ('default', 'agents.reopen_findings', '{\"timestamp\": 0}')"
+        )
 
-        def listens() -> bool:
-            database = migrated["DRIFTGRAPH_DATABASE_URL"].partition("@/")[2].partition("?")[0]
-            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND usename = 'app'"
-            return watcher.execute(query, [database]).fetchone() > (0,)
+        def is_done() -> bool:
+            # A job that succeeded is deleted; one that failed stays.
+            return queue.execute(
+                "SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'agents.reopen_findings'"
+            ).fetchone() == (0,)
 
         with subprocess.Popen([ENTRYPOINT, "worker"], env=environment_of(**migrated)) as worker:
             try:
-                wait_until(listens, worker)
+                wait_until(is_done, worker)
             finally:
                 worker.send_signal(signal.SIGTERM)
 

@@ -7,7 +7,6 @@ import pytest
 
 from backend.core.errors import AppError
 from backend.ingestion.claims_csv import COLUMNS, REQUIRED_COLUMNS, read_claims
-from backend.ingestion.copy_format import copy_line
 from backend.ingestion.errors import ChangedFile, DuplicateHeader, EmptyFile, MissingColumn
 from backend.ingestion.files import inspect_file
 from backend.ingestion.keys import ClaimHasher
@@ -377,25 +376,3 @@ def test_progress_is_known_while_reading(tmp_path):
     assert 0 < seen[2500] < profile.size
     assert reader.bytes_read == profile.size
     assert reader.rows_read == 5000
-
-
-def test_copy_lines_are_in_the_text_format_of_postgresql(tmp_path):
-    claim, _ = read_row(
-        tmp_path, {"payer": "A\\B", "modifiers": "25;RT", "billed_amount": "1", "authorization_required": "t"}
-    )
-
-    line = copy_line(claim)
-
-    assert line.endswith("\n")
-    cells = line[:-1].split("\t")
-    assert len(cells) == len(StagedClaim._fields)
-    by_name = dict(zip(StagedClaim._fields, cells, strict=True))
-    assert by_name["claim_key"] == "\\\\x" + claim.claim_key.hex()
-    assert by_name["payer_name"] == "A\\\\B"
-    assert by_name["modifiers"] == "{25,RT}"
-    assert by_name["rarc"] == "{}"
-    assert by_name["submitted_on"] == "2025-01-06"
-    assert by_name["paid_on"] == "\\N"
-    assert by_name["billed_cents"] == "100"
-    assert (by_name["auth_required"], by_name["is_reversal"]) == ("t", "f")
-    assert copy_line(claim._replace(payer_name="a\tb\nc\rd")).count("\t") == line.count("\t")

@@ -206,7 +206,7 @@ def test_allowed_is_the_charge_less_contractual_adjustments_without_b6(tmp_path)
 
 
 def test_a_line_keeps_the_code_that_was_billed_and_down_coding_is_partial(tmp_path):
-    claim, _ = only(tmp_path, "CLP*C1*1*100*50", "SVC*HC:99213*100*50****HC:99215:25")
+    claim, _ = only(tmp_path, "CLP*C1*1*100*50", "SVC*HC:99213*100*50***HC:99215:25")
 
     assert (claim.procedure_code, claim.modifiers, claim.outcome) == ("99215", ("25",), "PARTIAL")
 

@@ -1,0 +1,140 @@
+"""Files through the API: claims as CSV and X12, the same file twice, refused files, rollback, mapping, detection."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.accounts.models import Organization
+from backend.core.actor import Actor, Role
+from schema.http.upload import UploadedFile
+from tests.api import Api
+
+HEADER = "claim_id,payer,procedure_code,submitted_date,decided_date,outcome,billed_amount,denial_code\n"
+IMPORT = """mutation($input: ClaimsImportInput!) { claimsImport(input: $input) {
+  importBatch { id status kind rowsTotal rowsAccepted rowsDuplicate rowsRejected
+    issues(first: 10) { totalCount nodes { rowNo rule column severity message } } }
+  duplicateOf { id } userErrors { code message path } } }"""
+COUNTS = "{ claims { totalCount } importBatches { totalCount } payers { totalCount } }"
+
+
+def _upload(tmp_path: Path, content: bytes | str, name: str = "claims.csv") -> UploadedFile:
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return UploadedFile(name=name, path=path)
+
+
+def _rows(count: int, outcome: str = "PAID") -> str:
+    day = datetime.date(2026, 1, 5)
+    decided = day + datetime.timedelta(days=9)
+    return "".join(f"C{n},Acme,99213,{day},{decided},{outcome},100.00,\n" for n in range(count))
+
+
+async def _import(api: Api, file: UploadedFile, **values: Any) -> dict[str, Any]:
+    found: dict[str, Any] = (await api.data(IMPORT, input={"file": file, **values}))["claimsImport"]
+    return found
+
+
+async def test_the_same_file_twice_is_the_same_batch(api: Api, tmp_path: Path) -> None:
+    file = _upload(tmp_path, HEADER + _rows(5))
+
+    first = await _import(api, file)
+    again = await _import(api, file)
+
+    assert first["userErrors"] == []
+    assert (first["importBatch"]["status"], first["importBatch"]["rowsAccepted"]) == ("LOADED", 5)
+    assert again["importBatch"]["id"] == first["importBatch"]["id"]
+    assert again["duplicateOf"] == {"id": first["importBatch"]["id"]}
+    assert await api.data(COUNTS) == {
+        "claims": {"totalCount": 5},
+        "importBatches": {"totalCount": 1},
+        "payers": {"totalCount": 1},
+    }
+
+
+async def test_a_dry_run_keeps_nothing(api: Api, tmp_path: Path) -> None:
+    found = await _import(api, _upload(tmp_path, HEADER + _rows(3)), dryRun=True)
+
+    assert found["importBatch"]["rowsAccepted"] == 3
+    assert (await api.data(COUNTS))["claims"]["totalCount"] == 0
+    assert (await api.data(COUNTS))["importBatches"]["totalCount"] == 0
+
+
+async def test_issues_name_the_rule_and_never_the_value(api: Api, tmp_path: Path) -> None:
+    bad = "SECRET77,Acme,99213,2026-01-05,2026-01-01,PAID,100.00,\n"
+
+    found = await _import(api, _upload(tmp_path, HEADER + _rows(20) + bad))
+
+    batch = found["importBatch"]
+    assert (batch["status"], batch["rowsRejected"]) == ("PARTIAL", 1)
+    errors = [issue for issue in batch["issues"]["nodes"] if issue["severity"] == "ERROR"]
+    assert [(issue["rule"], issue["rowNo"]) for issue in errors] == [("E011", 22)]
+    assert "SECRET77" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "claim_id,payer\n1,2\n", HEADER.replace("payer", "claim_id"), b"\x00\x01\x02", b"ISA*00*broken"],
+    ids=["empty", "missing-columns", "duplicate-column", "binary", "broken-envelope"],
+)
+async def test_a_refused_file_leaves_nothing_but_a_clear_error(api: Api, tmp_path: Path, content: bytes | str) -> None:
+    answer = await api(IMPORT, input={"file": _upload(tmp_path, content)})
+
+    assert answer.errors == []
+    payload = answer.data["claimsImport"]
+    status = (payload["importBatch"] or {}).get("status")
+    assert payload["userErrors"] or status in ("FAILED", "REJECTED")
+    assert (await api.data(COUNTS))["claims"]["totalCount"] == 0
+
+
+async def test_an_import_is_taken_back(api: Api, tmp_path: Path) -> None:
+    batch = (await _import(api, _upload(tmp_path, HEADER + _rows(4))))["importBatch"]
+
+    data = await api.data(
+        "mutation($i: ImportRollbackInput!) { importRollback(input: $i) {"
+        " importBatch { status } userErrors { code } } }",
+        i={"id": batch["id"]},
+    )
+
+    assert data["importRollback"] == {"importBatch": {"status": "ROLLED_BACK"}, "userErrors": []}
+    assert (await api.data(COUNTS))["claims"]["totalCount"] == 0
+
+
+async def test_a_name_is_mapped_to_a_payer(api: Api, tmp_path: Path) -> None:
+    await _import(api, _upload(tmp_path, HEADER + _rows(4)))
+
+    data = await api.data(
+        "mutation($i: PayerMapInput!) { payerMap(input: $i) {"
+        " payer { code mapped } claimsMoved userErrors { code } } }",
+        i={"rawName": "ACME", "payerCode": "ACME-1"},
+    )
+
+    assert data["payerMap"] == {"payer": {"code": "acme-1", "mapped": True}, "claimsMoved": 4, "userErrors": []}
+    of_payer = await api.data('{ claims(filter: {payer: {code: {eq: "ACME-1"}}}) { totalCount } }')
+    assert of_payer["claims"]["totalCount"] == 4
+
+
+async def test_a_detection_run_is_started_once(api: Api, tmp_path: Path) -> None:
+    await _import(api, _upload(tmp_path, HEADER + _rows(4)))
+    start = """mutation($i: DetectionRunStartInput!) { detectionRunStart(input: $i) {
+      created detectionRun { id status asOf q } userErrors { code path } } }"""
+
+    first = (await api.data(start, i={"asOf": "2026-02-01"}))["detectionRunStart"]
+    again = (await api.data(start, i={"asOf": "2026-02-01"}))["detectionRunStart"]
+    other = (await api.data(start, i={"asOf": "2026-02-01", "config": {"q": 0.1}}))["detectionRunStart"]
+    wrong = (await api.data(start, i={"asOf": "2026-02-01", "config": {"q": 7}}))["detectionRunStart"]
+
+    assert first["created"] is True
+    assert first["detectionRun"]["status"] == "QUEUED"
+    assert (again["created"], again["detectionRun"]["id"]) == (False, first["detectionRun"]["id"])
+    assert other["detectionRun"]["id"] != first["detectionRun"]["id"]
+    assert wrong["userErrors"][0]["code"] == "BAD_USER_INPUT"
+
+
+async def test_an_auditor_may_not_import(api: Api, organization: Organization, tmp_path: Path) -> None:
+    auditor = Actor(organization_id=organization.id, role=Role.AUDITOR)
+
+    answer = await api.as_(auditor)(IMPORT, input={"file": _upload(tmp_path, HEADER)})
+
+    assert answer.codes == ["FORBIDDEN"]
