@@ -5,7 +5,6 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from backend.agents.errors import BadCommit
 from backend.agents.inputs import MAX_FINDINGS, FindingInput, MetricInput, ToolInput
 from backend.agents.models import (
     Agent,
@@ -44,18 +43,9 @@ def agent_run_import_sarif(
         version = next((tool.version for run in runs for tool in run.tools[:1] if tool.version), "")
         agent = agent_ensure(actor, kind=kind, name=name, version=version)
         return tuple(
-            _import_run(agent, index, run, commit=commit or _commit(run), branch=branch or _branch(run))
+            _import_run(agent, index, run, commit=commit or run.commit or "", branch=branch or _branch(run))
             for index, run in enumerate(runs)
         )
-
-
-def _commit(run: SarifRun) -> str:
-    revision = (run.commit or "").lower()
-    try:
-        check_origin(revision, "")
-    except BadCommit:
-        return ""  # a revision of another version control system
-    return revision
 
 
 def _branch(run: SarifRun) -> str:

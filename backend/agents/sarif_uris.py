@@ -67,16 +67,23 @@ def place_of(uri: str) -> Place | None:
     if split.scheme not in {"", "file"}:
         parts = _decoded(split.path)
         return Place(False, parts) if parts else None
-    if drive := _DRIVE.match(unquote(split.path)):
-        return Place(True, (f"{drive['drive'].lower()}:", *_decoded(unquote(split.path)[drive.end() :])))
-    share = (split.netloc,) if split.netloc not in {"", "localhost"} else ()
-    absolute = bool(share) or split.path.startswith("/")
-    return Place(absolute, (*(part.lower() for part in share), *_decoded(split.path)))
+    decoded = unquote(split.path, errors="replace")
+    if drive := _DRIVE.match(decoded):
+        return Place(True, (f"{drive['drive'].lower()}:", *_parts(decoded[drive.end() :])))
+    parts = _parts(decoded)
+    server = split.netloc.rpartition("@")[2].lower()
+    if not parts or server in {"", "localhost"}:
+        return Place(split.path.startswith("/"), parts)
+    return Place(True, (*_decoded(server), *parts))
 
 
 def _decoded(path: str) -> Parts:
     """Parts of a percent-encoded path; decoding comes first, so that an encoded slash or dot cannot climb."""
-    text = without_controls(unquote(path, errors="replace")).translate(_LINES_TO_NOTHING).replace("\\", "/")
+    return _parts(unquote(path, errors="replace"))
+
+
+def _parts(path: str) -> Parts:
+    text = without_controls(path).translate(_LINES_TO_NOTHING).replace("\\", "/")
     return tuple(part for part in text.split("/") if part not in {"", "."})
 
 

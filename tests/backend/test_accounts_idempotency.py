@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from people import at_once
 
@@ -109,10 +109,11 @@ def test_another_failure_of_the_database_is_not_taken_for_a_retry(actor: Actor) 
         identity = [uuid.uuid4(), actor.organization_id, actor.organization_id, "k1", b"x"]
         first.execute(idempotency._INSERT, identity)
 
-        with pytest.raises(OperationalError, match="statement timeout"), write(actor):
-            with connection.cursor() as cursor:
-                cursor.execute("SET LOCAL statement_timeout = '100ms'")
-            claim_key(actor=actor, key="k1", request_hash=b"x")
+        with write(actor), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '100ms'")
+            with pytest.raises(OperationalError, match="statement timeout"):
+                claim_key(actor=actor, key="k1", request_hash=b"x")
+            transaction.set_rollback(True)
         first.rollback()
 
 

@@ -52,7 +52,13 @@ def path_of(location, root=None, **run):
         ("file:C:/Users/ann/a.py", "a.py"),
         ("C:\\Users\\ann\\repo\\a.py", "a.py"),
         ("c:/Users/ann/a.py", "a.py"),
+        ("file:///C:/repo/%252e.py", "%2e.py"),
         ("file://server/share/repo/a.py", "a.py"),
+        ("file://ann:secret@server/a.py", "a.py"),
+        ("file://server", None),
+        ("file://.", None),
+        ("file://../a.py", "a.py"),
+        ("file://\u202e/\u202e", None),
         ("\\\\server\\share\\a.py", "a.py"),
         ("https://user:secret@host/login?member=1", "login"),
         ("pkg:npm/left-pad@1", "npm/left-pad@1"),
@@ -200,7 +206,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=1_000)
 @given(
     uri=st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40),
     base=st.lists(PIECES, max_size=8).map("".join),
