@@ -3,36 +3,20 @@
 Times are of one machine at one moment: compare within a run, and quote medians and ratios.
 """
 
-import argparse
-import json
 import os
-import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "latest.json"
-KILOBYTES = 1024
-
 
 def main() -> int:
-    """Runs everything and prints a table; the same figures go to benchmarks/results/latest.json."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--claims", type=Path, help="a CSV of claim outcomes; without it a year of made-up claims")
-    arguments = parser.parse_args()
+    """The exit code of benchmarks.measures, run with a data directory that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="driftgraph-bench-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL runs as another account where we are root
-        os.environ["DRIFTGRAPH_DATA_DIR"] = folder
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
-        from benchmarks.measures import Measures  # noqa: PLC0415 - settings read the environment when Django starts
-
-        figures = Measures(Path(folder), arguments.claims).all()
-    figures["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILOBYTES
-    for name, value in figures.items():
-        print(f"{name:32} {value:12.2f}" if isinstance(value, float) else f"{name:32} {value:>12}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    return 0
+        environment = {**os.environ, "DRIFTGRAPH_DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "backend.config.settings"}
+        command = [sys.executable, "-m", "benchmarks.measures", *sys.argv[1:]]
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Declarations: what a field is. Arguments, type and loader batch come from them; no resolver repeats what one says.
 
-A field is a column, a to-one row, a child page, a child list, an aggregate, a root page, a root row, or a resolver. Its
-declaration lies in the field's metadata under "declaration", for whoever compiles queries from it.
+A declaration lies in the field's metadata under "declaration", for whoever compiles queries from it.
 """
 
 import uuid
@@ -20,99 +19,24 @@ from strawberry_django.fields.field import StrawberryDjangoField
 
 from backend.core.actor import Right
 from schema.context import context_of
+from schema.declarations import (
+    Aggregate,
+    Argument,
+    ChildList,
+    ChildPage,
+    ChildTop,
+    Column,
+    GlobalId,
+    RootPage,
+    RootRow,
+    ToOne,
+)
 from schema.described import described
 from schema.filters.lookups import translate
 from schema.phi import Phi, PhiKind
 from schema.relay.ids import decode_id_of, encode_id
 from schema.relay.keyset import Order, PageArguments
 from schema.relay.pages import ListSource, PageQuery, root_page
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A value of the row itself; `convert` turns what the database keeps into what the API serves."""
-
-    attribute: str
-    convert: Callable[[Any], Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GlobalId:
-    """The row's opaque id."""
-
-    tag: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToOne:
-    """A row that this row points at."""
-
-    attribute: str  # the column with the key, such as payer_id
-    model: type[models.Model]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildPage:
-    """A page of rows that point at this row."""
-
-    source: ListSource
-    filter: type | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChildTop:
-    """The first rows of a child page as a plain list, or the very first one."""
-
-    source: ListSource
-    single: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ChildList:
-    """All rows that point at this row, of which there are never many."""
-
-    name: str
-    rows: Callable[[], models.QuerySet[Any]]
-    parent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """What a grouped statement says of this row."""
-
-    name: str
-    text: str
-    convert: Callable[[Any], Any]
-    default: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class RootPage:
-    """A page of a list of the organization; of one parent's where the source is nested."""
-
-    source: ListSource
-    filter: type | None
-    parent_tag: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RootRow:
-    """One row of the organization by its id."""
-
-    model: type[models.Model]
-    tag: str
-    type_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """An argument of a field."""
-
-    name: str
-    annotation: Any
-    description: str
-    default: Any = strawberry.UNSET
-    graphql_name: str | None = None
 
 
 class DeclaredField(StrawberryDjangoField):

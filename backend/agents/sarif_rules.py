@@ -15,6 +15,7 @@ MAX_CATEGORY = 100
 MAX_HELP_URI = 500
 MAX_CWES = 20
 _MAX_TAGS = 100  # tags and relations read per rule or result
+_MAX_LEVELS = 10  # of a hierarchical rule id
 UNSPECIFIED_RULE = "unspecified"
 
 _CWE = re.compile(r"(?:^|[/\s])cwe[-_: /]{0,2}0{0,4}(?P<number>[1-9][0-9]{0,4})(?![0-9])", re.IGNORECASE)
@@ -50,7 +51,9 @@ class RuleBook:
         self._driver: Json = tool["driver"]
         self._extensions: list[Json] = tool.get("extensions", [])
         self._taxonomies: list[Json] = run.get("taxonomies", [])
-        self._components = {id(item): _by_id(item) for item in (self._driver, *self._extensions)}
+        components = (self._driver, *self._extensions)
+        self._components = {id(item): _by_id(item) for item in components}
+        self._anywhere = {key: item for item in reversed(components) for key in self._components[id(item)]}
         self._named = {key: item for item in reversed(self._extensions) for key in _names_of(item)}
         self._taxonomy_names = {key: item for item in reversed(self._taxonomies) for key in _names_of(item)}
         self._rules: dict[tuple[int, str], Rule] = {}
@@ -93,11 +96,11 @@ class RuleBook:
 
     def _find(self, component: Json, rule_id: str) -> tuple[Json, Json | None]:
         prefix = rule_id
-        while prefix:
-            for candidate in (component, self._driver, *self._extensions[:_MAX_TAGS]):
-                descriptor = self._components[id(candidate)].get(prefix)
-                if descriptor is not None:
-                    return candidate, descriptor
+        for _ in range(_MAX_LEVELS):
+            own = self._components[id(component)]
+            holder = component if prefix in own else self._anywhere.get(prefix)
+            if holder is not None:
+                return holder, self._components[id(holder)][prefix]
             prefix = prefix.rpartition("/")[0]
         return component, None
 

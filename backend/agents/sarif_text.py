@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 # C0 and C1 but tab and line feed, and the marks that reorder what is shown after them.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
 _LINE_END = re.compile("\r\n?|\u2028|\u2029")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<index>[0-9]{1,4})\}")
+_MAX_PLACEHOLDERS = 100  # filled in per message; a template is shared by many results, so its cost must be small
 _SLACK = 4  # characters read per character kept, room for what is removed or folded
 
 
@@ -33,12 +35,12 @@ def _bounded(text: str, limit: int) -> str:
 def filled(template: str, arguments: Sequence[str], limit: int) -> str:
     """A message template with its arguments, by section 3.11.5 of the standard, cut after `limit` characters.
 
-    A placeholder without an argument stays as it is. The bound is kept while filling: a template of many
-    placeholders times a long argument would not fit into memory.
+    A placeholder without an argument stays as it is, and so does every one after the hundredth. The bounds are kept
+    while filling: many placeholders times a long argument would not fit into memory.
     """
     pieces: list[str] = []
     length = end = 0
-    for match in _PLACEHOLDER.finditer(template):
+    for match in islice(_PLACEHOLDER.finditer(template), _MAX_PLACEHOLDERS):
         pieces.append(template[end : match.start()])
         end = match.end()
         pieces.append(_replacement(match, arguments)[:limit])

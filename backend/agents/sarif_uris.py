@@ -9,8 +9,9 @@ from urllib.parse import quote, unquote, urlsplit
 from backend.agents.sarif_text import without_controls
 
 MAX_PATH = 1_000  # characters
-_MAX_URI = 8_000  # characters; a longer one is no file
+_MAX_URI = 2_000  # characters; a longer one is no file
 _MAX_HOPS = 16  # base ids that refer to base ids
+_MAX_BASE_PARTS = 100  # directories; a deeper base is shortened to its first ones
 _MAX_ROOTS = 20  # base ids taken as candidates for the root
 _MIN_REDACTED_PARTS = 2  # "/src" may be a word of a message, "/home/ann" is a place
 
@@ -140,6 +141,7 @@ class PathResolver:
                 break
             outermost = place_of(base.get("uri", "")) or Place(False, ())
             place = outermost / place
+            place = Place(place.absolute, place.parts[:_MAX_BASE_PARTS])
             base_id = base.get("uriBaseId", "")
         return place, outermost
 

@@ -21,7 +21,8 @@ from tests import factories as make
 _START_SECONDS = 60
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -31,7 +32,7 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def live_server_url(database: str) -> Iterator[str]:
     """The address of a running server."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--port", str(port)]
     server = subprocess.Popen(
         [*command, "--log-level", "warning", "schema.http.asgi:app"],

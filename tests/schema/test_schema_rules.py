@@ -21,7 +21,8 @@ from backend.core.actor import Actor, Right, Role
 from backend.core.constraints import OrderIndex
 from backend.core.tenancy import acting_for
 from schema.build import build_schema
-from schema.declare import ChildPage, ChildTop, DeclaredField, NodeKinds, RootPage
+from schema.declarations import ChildPage, ChildTop, RootPage
+from schema.declare import DeclaredField, NodeKinds
 from schema.mutation_root import MUTATIONS
 from schema.queries import Query
 from schema.relay.ids import encode_id

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from backend.core.errors import AppError
@@ -89,6 +89,14 @@ def written(rows, order, encoding, delimiter, quoting, line_end, date_format, la
     return (text if last_line_end else text.removesuffix(line_end)).encode(encoding)
 
 
+def is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def read_bytes(content: bytes, **options) -> list[tuple[StagedClaim | None, tuple]]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "claims.csv"
@@ -114,6 +122,8 @@ def read_bytes(content: bytes, **options) -> list[tuple[StagedClaim | None, tupl
 def test_every_dialect_gives_the_same_canonical_rows(rows, date_format, **dialect):
     plain = written(rows, COLUMNS, "utf-8", ",", csv.QUOTE_MINIMAL, "\n", DateFormat.ISO, last_line_end=True)
     other = written(rows, date_format=date_format, **dialect)
+    # The bytes of some CP1252 texts are the UTF-8 of other texts: nothing in the file tells them apart.
+    assume(dialect["encoding"] != "cp1252" or other.isascii() or not is_utf8(other))
 
     expected, got = read_bytes(plain), read_bytes(other, date_format=date_format)
 

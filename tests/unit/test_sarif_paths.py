@@ -103,6 +103,12 @@ HOME = "file:///home/ann/repo/"
             {"originalUriBaseIds": {"APP": {"uri": HOME + "app/"}, "SRCROOT": {"uri": HOME}}},
             "lib/a.py",
         ),
+        (
+            {"uri": "app/a.py", "uriBaseId": "X"},
+            {"originalUriBaseIds": {"X": {"uri": HOME}, "Y": {"uri": HOME + "app/"}}},
+            "app/a.py",
+        ),
+        ({"uri": HOME + "app/a.py"}, {"originalUriBaseIds": {"X": {"uri": HOME}, "Y": {"uri": HOME + "app/"}}}, "a.py"),
         ({"uri": "a.py", "uriBaseId": "LIB"}, {"originalUriBaseIds": {"LIB": {"uri": "file:///usr/lib/"}}}, "a.py"),
         (
             {"uri": "a.py", "uriBaseId": "A"},

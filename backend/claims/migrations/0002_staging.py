@@ -59,7 +59,5 @@ END $$;
 class Migration(migrations.Migration):
     dependencies = [("claims", "0001_initial")]
     operations = [
-        migrations.RunSQL(
-            FUNCTIONS, "DROP FUNCTION claims_staging_open(); DROP FUNCTION claims_staging_analyze(text);"
-        )
+        migrations.RunSQL(FUNCTIONS, "DROP FUNCTION claims_staging_open(); DROP FUNCTION claims_staging_analyze(text);")
     ]

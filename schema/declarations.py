@@ -1,0 +1,97 @@
+"""What a field can be: the declarations, as values. How one makes and resolves a field stands in schema.declare."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import strawberry
+from django.db import models
+
+from schema.relay.pages import ListSource
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A value of the row itself; `convert` turns what the database keeps into what the API serves."""
+
+    attribute: str
+    convert: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalId:
+    """The row's opaque id."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToOne:
+    """A row that this row points at."""
+
+    attribute: str  # the column with the key, such as payer_id
+    model: type[models.Model]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPage:
+    """A page of rows that point at this row."""
+
+    source: ListSource
+    filter: type | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTop:
+    """The first rows of a child page as a plain list, or the very first one."""
+
+    source: ListSource
+    single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildList:
+    """All rows that point at this row, of which there are never many."""
+
+    name: str
+    rows: Callable[[], models.QuerySet[Any]]
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """What a grouped statement says of this row."""
+
+    name: str
+    text: str
+    convert: Callable[[Any], Any]
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RootPage:
+    """A page of a list of the organization; of one parent's where the source is nested."""
+
+    source: ListSource
+    filter: type | None
+    parent_tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RootRow:
+    """One row of the organization by its id."""
+
+    model: type[models.Model]
+    tag: str
+    type_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a field."""
+
+    name: str
+    annotation: Any
+    description: str
+    default: Any = strawberry.UNSET
+    graphql_name: str | None = None

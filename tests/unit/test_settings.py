@@ -1,0 +1,69 @@
+"""Settings from the environment: types, ranges, database addresses, and what production refuses."""
+
+import pytest
+
+from backend.config.databases import databases, from_url
+from backend.config.env import BadSetting, DefaultKey, read_environment
+
+KEYS = {"DRIFTGRAPH_SECRET_KEY": "s" * 40, "DRIFTGRAPH_CLAIM_KEY": "c" * 40}
+
+
+def test_defaults_need_no_environment() -> None:
+    environment = read_environment({})
+
+    assert (environment.host, environment.port, environment.is_production) == ("127.0.0.1", 8000, False)
+
+
+def test_values_have_the_type_of_their_field() -> None:
+    environment = read_environment({"DRIFTGRAPH_PORT": "9", "DRIFTGRAPH_DEADLINE_SECONDS": "2.5", "OTHER": "x"})
+
+    assert (environment.port, environment.deadline_seconds) == (9, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DRIFTGRAPH_PORT", "eighty"), ("DRIFTGRAPH_MAX_PAGE_SIZE", "-17"), ("DRIFTGRAPH_ENVIRONMENT", "staging")],
+)
+def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        read_environment({name: value})
+
+    assert name in caught.value.message
+    assert value not in caught.value.message.replace(name, "")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{}, {"DRIFTGRAPH_SECRET_KEY": "s" * 40}, {**KEYS, "DRIFTGRAPH_CLAIM_KEY": "short"}],
+    ids=["both", "claim-key", "short"],
+)
+def test_production_refuses_default_keys(source: dict[str, str]) -> None:
+    with pytest.raises(DefaultKey):
+        read_environment({"DRIFTGRAPH_ENVIRONMENT": "production", **source})
+
+
+def test_production_starts_with_keys_of_its_own() -> None:
+    assert read_environment({"DRIFTGRAPH_ENVIRONMENT": "production", **KEYS}).is_production
+
+
+def test_an_address_becomes_a_database() -> None:
+    found = from_url("X", "postgresql://app:p%40ss@db.example:6432/drift?sslmode=require")
+
+    assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"]) == ("app", "p@ss", "db.example", "6432")
+    assert (found["NAME"], found["OPTIONS"]) == ("drift", {"sslmode": "require"})
+
+
+@pytest.mark.parametrize("url", ["mysql://app@host/db", "postgresql://app@host/"])
+def test_another_address_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        from_url("DRIFTGRAPH_DATABASE_URL", url)
+
+    assert url not in caught.value.message
+
+
+def test_the_owner_is_known_only_where_its_address_is_set() -> None:
+    app = {"DRIFTGRAPH_DATABASE_URL": "postgresql://app@h/d"}
+    owner = {"DRIFTGRAPH_OWNER_DATABASE_URL": "postgresql://owner@h/d"}
+
+    assert set(databases(read_environment(app))) == {"default"}
+    assert set(databases(read_environment({**app, **owner}))) == {"default", "owner"}
