@@ -171,7 +171,7 @@ def deep_bases():
     return a_run(*[at({"uri": "a.py", "uriBaseId": "B0"})] * RESULTS, originalUriBaseIds=bases)
 
 
-# Each has a large value that all results share, or a table that each of them may search: small to send, dear to multiply.
+# Each has a large value that all results share, or a table that each of them may search.
 SHARED = {
     "long argument": of_one_rule(["x" * 1_000], "{0}" * 50_000),
     "empty argument": of_one_rule([""], "{0}" * 50_000),
