@@ -75,7 +75,7 @@ def place_of(uri: str) -> Place | None:
     server = split.netloc.rpartition("@")[2].lower()
     if not parts or server in {"", "localhost"}:
         return Place(split.path.startswith("/"), parts)
-    return Place(True, (*_decoded(server), *parts))
+    return Place(True, (server, *parts))
 
 
 def _decoded(path: str) -> Parts:

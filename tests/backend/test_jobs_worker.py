@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from drift_claims import LAST, seed_claims
 from procrastinate.contrib.django.models import ProcrastinateJob
 
@@ -52,6 +52,13 @@ def _until(condition: object, seconds: float = 30) -> bool:
     return False
 
 
+@pytest.fixture
+def empty_queue(database: str) -> None:
+    """No job of another test, whose files and rows a worker would look for in vain."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM procrastinate_jobs")
+
+
 @pytest.mark.parametrize("organization_id", [None, "", "everybody"])
 def test_a_job_without_organization_is_refused(organization_id: str | None) -> None:
     with pytest.raises(JobWithoutOrganization):
@@ -78,7 +85,7 @@ def test_a_job_is_enqueued_only_inside_a_transaction(actor: Actor) -> None:
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_worker_detects_alerts_and_stops_clean(
-    actor: Actor, organization: Organization, database: str, stop: signal.Signals
+    actor: Actor, organization: Organization, database: str, empty_queue: None, stop: signal.Signals
 ) -> None:
     seed_claims(organization, payers=2, changed=LAST - timedelta(days=30), changed_rate=0.5)
     alert_rule_default(actor)
@@ -102,7 +109,9 @@ def test_the_worker_detects_alerts_and_stops_clean(
     assert "Traceback" not in output
 
 
-def test_once_ends_with_an_empty_queue(actor: Actor, organization: Organization, database: str) -> None:
+def test_once_ends_with_an_empty_queue(
+    actor: Actor, organization: Organization, database: str, empty_queue: None
+) -> None:
     run, _ = detection_run_start(actor=actor)
 
     worker = _worker(database, "--once", "--concurrency", "1")

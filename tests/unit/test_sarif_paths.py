@@ -136,6 +136,14 @@ def test_bases_and_roots(location, run, path):
     assert path_of(location, **run) == path
 
 
+def test_a_deep_base_is_shortened():
+    bases = {"B0": {"uri": "a/" * 80, "uriBaseId": "B1"}, "B1": {"uri": "b/" * 60}}
+
+    path = path_of({"uri": "x.py", "uriBaseId": "B0"}, originalUriBaseIds=bases)
+
+    assert path == "b/" * 60 + "a/" * 40 + "x.py"
+
+
 @pytest.mark.parametrize("root", ["/srv/100% odd#dir?", "/srv/100% odd#dir?/"])
 def test_a_given_root_comes_first(root):
     location = {"uri": "file:///srv/100%25%20odd%23dir%3F/app/a.py"}
