@@ -1,6 +1,7 @@
 """What a client sees of an error, and what the log says: one mapper, one taxonomy. Nothing internal leaves."""
 
 import logging
+import re
 from enum import Enum
 from typing import Any
 
@@ -11,6 +12,7 @@ from backend.core.errors import AppError
 from schema.described import described
 
 log = logging.getLogger("driftgraph.graphql")
+_FOUND = re.compile(r",? found:? .*", re.DOTALL)  # graphql-core repeats the value of a variable
 _MASKED = "Something went wrong on the server. The request id finds it in the log."
 
 
@@ -70,7 +72,7 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
         message, code = original.message, original.code
         extensions["retryable"] = original.retryable
     elif original is None or isinstance(original, GraphQLError):
-        message, code = error.message, _request_code(error)
+        message, code = _FOUND.sub("", error.message), _request_code(error)
     else:
         log.error("request %s failed: %s", request_id, type(original).__name__, exc_info=_without_values(original))
         message, code = _MASKED, "INTERNAL"

@@ -105,7 +105,8 @@ class Query:
         limit = settings.ENVIRONMENT.max_input_items
         if len(ids) > limit:
             raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
-        return list(await asyncio.gather(*(load_node(info, *decode_id(one)) for one in ids)))
+        keys = [decode_id(one) for one in ids]  # before any look-up: a malformed id refuses them all
+        return list(await asyncio.gather(*(load_node(info, *key) for key in keys)))
 
     @resolver("Who asks, with which rights, for which organization.", right=None)
     @staticmethod

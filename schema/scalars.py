@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NewType
 
 import strawberry
+from graphql import GraphQLError
 from strawberry.types.scalar import ScalarDefinition
 
 BigIntValue = NewType("BigIntValue", int)
@@ -12,14 +13,18 @@ UploadValue = NewType("UploadValue", object)  # a schema.http.upload.UploadedFil
 
 _RFC3339 = "https://www.rfc-editor.org/rfc/rfc3339"
 _INT64 = 2**63
+_DECIMAL_PLACES = 15  # before and after the point; bigint cents hold no more
 
 
 def _parse_bigint(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)) or len(str(value)) > len(str(-_INT64)):
-        raise ValueError("BigInt is a whole number of 64 bits, as a string or a number.")
-    number = int(value)
+        raise GraphQLError("BigInt is a whole number of 64 bits, as a string or a number.")
+    try:
+        number = int(value)
+    except ValueError:
+        raise GraphQLError("BigInt is a whole number of 64 bits, as a string or a number.") from None
     if not -_INT64 <= number < _INT64:
-        raise ValueError("BigInt has 64 bits.")
+        raise GraphQLError("BigInt has 64 bits.")
     return number
 
 
@@ -27,17 +32,20 @@ def _parse_date(value: Any) -> datetime.date:
     try:
         return datetime.date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError("Date is a calendar date such as 2026-01-31.") from None
+        raise GraphQLError("Date is a calendar date such as 2026-01-31.") from None
 
 
 def _parse_datetime(value: Any) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError("DateTime is a moment such as 2026-01-31T12:00:00Z.") from None
+        raise GraphQLError("DateTime is a moment such as 2026-01-31T12:00:00Z.") from None
     if moment.tzinfo is None:
-        raise ValueError("DateTime needs a time zone, such as Z.")
-    return moment.astimezone(datetime.UTC)
+        raise GraphQLError("DateTime needs a time zone, such as Z.")
+    try:
+        return moment.astimezone(datetime.UTC)
+    except OverflowError:
+        raise GraphQLError("DateTime lies between the years 1 and 9999 in UTC.") from None
 
 
 def _serialize_datetime(value: datetime.datetime) -> str:
@@ -49,8 +57,8 @@ def _parse_decimal(value: Any) -> Decimal:
         number = Decimal(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
     except InvalidOperation:
         number = None
-    if number is None or not number.is_finite():
-        raise ValueError("Decimal is a number as a string, such as 12.34.")
+    if number is None or not number.is_finite() or abs(number.adjusted()) > _DECIMAL_PLACES:
+        raise GraphQLError("Decimal is a number as a string, such as 12.34.")
     return number
 
 

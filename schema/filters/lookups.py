@@ -191,12 +191,12 @@ def _comparison(declared: Lookup, value: Any, values: dict[str, Any], slots: str
     shape: list[Any] = []
     total = Q()
     for operator, operand in _operands(value):
+        if operand is None:
+            raise NullComparison(path=(operator.rstrip("_"),))
         shape.append((operator, operand) if operator == "is_null" else operator)
         if operator == "is_null":
             total &= Q(**{f"{declared.path}__isnull": operand})
             continue
-        if operand is None:
-            raise NullComparison(path=(operator.rstrip("_"),))
         slot = Slot(f"{slots}{len(values)}")
         total &= _one(declared.path, operator, slot)
         values[slot.name] = _operand(declared, operator, operand)

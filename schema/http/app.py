@@ -9,8 +9,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from graphql import GraphQLError, OperationType, parse
-from graphql.language import OperationDefinitionNode
+from graphql import GraphQLError, OperationType
 from strawberry.types import ExecutionResult
 
 from backend.accounts.authentication import (
@@ -31,6 +30,7 @@ from schema.errors import present
 from schema.http.graphiql import page, static_file
 from schema.http.messages import ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
 from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, GraphQLRequest, read_request, response_type
+from schema.limits import operation_of, refuse_nul
 
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
@@ -53,6 +53,12 @@ class GraphQLApp:
             response = _refusal(error, request_id, headers)
         except ClientLeft:
             return
+        except Exception as error:  # the last resort: a bug must not show itself
+            log.exception("request %s failed: %s", request_id, type(error).__name__)
+            masked = HttpError(
+                500, "INTERNAL", "Something went wrong on the server. The request id finds it in the log."
+            )
+            response = _refusal(masked, request_id, headers)
         response.headers.setdefault("x-request-id", request_id)
         await response.send(send)
 
@@ -74,7 +80,15 @@ class GraphQLApp:
             raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", {"www-authenticate": "Bearer"})
         request = await read_request(scope, receive, headers)
         try:
-            if scope["method"] == "GET" and _is_mutation(request):
+            try:
+                refuse_nul(request.variables)
+                operation = operation_of(request.query, request.operation_name)
+            except GraphQLError as error:
+                return _answer(ExecutionResult(data=None, errors=[error]), request_id, media_type)
+            except AppError as error:
+                shown = GraphQLError(error.message, original_error=error)
+                return _answer(ExecutionResult(data=None, errors=[shown]), request_id, media_type)
+            if scope["method"] == "GET" and operation is not OperationType.QUERY:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
             work = self._execute(request, actor, headers, request_id)
             result = await _while_client_waits(work, receive)
@@ -154,19 +168,6 @@ async def _while_client_waits(work: Awaitable[ExecutionResult], receive: Receive
         for unfinished in (task, watcher):
             unfinished.cancel()
         await asyncio.gather(task, watcher, return_exceptions=True)
-
-
-def _is_mutation(request: GraphQLRequest) -> bool:
-    try:
-        document = parse(request.query, max_tokens=settings.ENVIRONMENT.max_query_tokens)
-    except GraphQLError:
-        return False  # execution will say what is wrong
-    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    return any(
-        node.operation is not OperationType.QUERY
-        for node in operations
-        if request.operation_name is None or (node.name and node.name.value == request.operation_name)
-    )
 
 
 def _session_key(cookie: str) -> str | None:

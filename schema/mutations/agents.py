@@ -113,8 +113,8 @@ class AgentRunFinishInput(MutationInput):
     tools: list[AgentToolInput] = strawberry.field(default_factory=list, description="The tools that it used.")
 
 
-@strawberry.input(description="A SARIF 2.1.0 document to be taken as agent runs.")
-class AgentRunImportSarifInput(MutationInput):
+@strawberry.input(description="A SARIF 2.1.0 document to be taken as agent runs. Its bytes are the idempotency key.")
+class AgentRunImportSarifInput:
     file: UploadValue = strawberry.field(description="The document, up to 10 MB and 25,000 results a run.")
     kind: AgentKind = strawberry.field(description="What the auditor looks at.")
     agent: str = strawberry.field(description="Name of the auditor; created if it is new.")
@@ -242,7 +242,7 @@ class AgentMutations:
             )
             return {"agent_runs": list(runs)}
 
-        return await carry_out(info, AgentRunImportSarifPayload, input, work, keyed=False)
+        return await carry_out(info, AgentRunImportSarifPayload, input, work)
 
     @resolver("Decides about a finding; the decision holds for later runs.", right=Right.AGENTS_WRITE)
     @staticmethod

@@ -51,19 +51,19 @@ def uploaded(value: object) -> UploadedFile:
     return value
 
 
-async def carry_out(
-    info: strawberry.Info, payload: type[P], data: MutationInput, work: Callable[[Actor], Values], *, keyed: bool = True
-) -> P:
+async def carry_out(info: strawberry.Info, payload: type[P], data: object, work: Callable[[Actor], Values]) -> P:
     """The payload with what the work returned, or with the error that its input caused.
 
     `work` runs in a write thread and returns rows and plain values by the payload's field names. With a key it runs in
-    one transaction with the key; `keyed` is False where the work has a natural key and transactions of its own.
+    one transaction with the key. An input that is no MutationInput takes none: its file is its key.
 
     Raises:
         AppError: one that no change of the input mends, such as Forbidden or Unavailable.
     """
     context = context_of(info)
-    key = (data.idempotency_key or context.idempotency_key) if keyed else None
+    key = None
+    if isinstance(data, MutationInput):
+        key = context.idempotency_key if data.idempotency_key is None else data.idempotency_key
     try:
         values = await context.writes.run(_work, context.actor, key, info.field_name, data, work)
     except AppError as error:
@@ -77,10 +77,10 @@ async def carry_out(
     return payload(**values, user_errors=[])
 
 
-def _work(actor: Actor, key: str | None, name: str, data: MutationInput, work: Callable[[Actor], Values]) -> Values:
+def _work(actor: Actor, key: str | None, name: str, data: object, work: Callable[[Actor], Values]) -> Values:
     if key is None:
         return work(actor)
-    request = {**dataclasses.asdict(data), "idempotency_key": None}
+    request = {**dataclasses.asdict(data), "idempotency_key": None}  # type: ignore[call-overload]  # an input
     stored = once(actor=actor, key=key, request_hash=request_hash(name, request), work=lambda: _stored(work(actor)))
     with acting_for(actor.organization_id):
         return {name: _restored(value) for name, value in stored.items()}

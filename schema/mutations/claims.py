@@ -41,8 +41,10 @@ class ColumnMappingInput:
     header: str = strawberry.field(description="The header in the file.")
 
 
-@strawberry.input(description="A file of claim outcomes, remittances or outcome counts.")
-class ClaimsImportInput(MutationInput):
+@strawberry.input(
+    description="A file of claim outcomes, remittances or outcome counts. Its bytes are the idempotency key."
+)
+class ClaimsImportInput:
     file: UploadValue = strawberry.field(description="The file, sent as multipart.")
     kind: BatchKind | None = strawberry.field(default=None, description="What it holds; null: found from its content.")
     date_format: DateFormat = strawberry.field(default=DateFormat.ISO, description="How it writes dates.")
@@ -108,7 +110,7 @@ class ClaimMutations:
                 outcome = import_file(actor=actor, path=file.path, options=options, dry_run=input.dry_run)
             return {"import_batch": outcome.batch, "duplicate_of": outcome.duplicate_of}
 
-        return await carry_out(info, ClaimsImportPayload, input, work, keyed=False)
+        return await carry_out(info, ClaimsImportPayload, input, work)
 
     @resolver("Takes an import back: what it superseded is current again.", right=Right.IMPORT_ROLLBACK)
     @staticmethod

@@ -47,6 +47,13 @@ def _number(form: str) -> Codec:
     return Codec(layout.size, layout.pack, lambda raw: layout.unpack(raw)[0])
 
 
+def _text(raw: bytes) -> str:
+    found = raw.decode()
+    if "\0" in found:
+        raise ValueError("no text of the database holds it")
+    return found
+
+
 _INT4, _INT8 = struct.Struct(">i"), struct.Struct(">q")
 _CODECS: "dict[type[models.Field[Any, Any]], Codec]" = {
     models.SmallIntegerField: _number(">h"),
@@ -64,7 +71,7 @@ _CODECS: "dict[type[models.Field[Any, Any]], Codec]" = {
         lambda raw: _EPOCH + datetime.timedelta(microseconds=_INT8.unpack(raw)[0]),
     ),
     models.UUIDField: Codec(16, lambda key: key.bytes, lambda raw: uuid.UUID(bytes=raw)),
-    models.TextField: Codec(0, str.encode, bytes.decode),
+    models.TextField: Codec(0, str.encode, _text),
 }
 
 

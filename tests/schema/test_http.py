@@ -8,6 +8,7 @@ import httpx
 import orjson
 import pytest
 from django.utils import timezone
+from graphql import get_introspection_query
 
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
@@ -219,3 +220,80 @@ async def test_another_site_cannot_use_a_session(http: httpx.AsyncClient) -> Non
 
     assert (foreign.status_code, form.status_code) == (403, 403)
     assert unknown.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"query": "{ __typename }", "operationName": "Nope"}, "BAD_USER_INPUT"),
+        ({"query": "fragment X on Query { __typename }"}, "BAD_USER_INPUT"),
+        ({"query": "query A { a: __typename } query B { b: __typename }"}, "BAD_USER_INPUT"),
+        ({"query": "{ " + " ".join(f"a{n}: __typename" for n in range(51)) + " }"}, "BAD_USER_INPUT"),
+        ({"query": "{ " + "__typename " * 2001 + "}"}, "GRAPHQL_PARSE_FAILED"),
+        (
+            {"query": "{ driftEvents { nodes { " + "parent { children { nodes { " * 4 + "id" + " } } }" * 4 + " } } }"},
+            "BAD_USER_INPUT",
+        ),
+        ({"query": '{ payers(filter: {code: {eq: "a\\u0000b"}}) { totalCount } }'}, "BAD_USER_INPUT"),
+        (
+            {
+                "query": "query($c: String!) { payers(filter: {code: {eq: $c}}) { totalCount } }",
+                "variables": {"c": "\0"},
+            },
+            "BAD_USER_INPUT",
+        ),
+        ({"query": "{ payers(filter: {code: {isNull: null}}) { totalCount } }"}, "BAD_USER_INPUT"),
+        (
+            {"query": '{ driftEvents(filter: {firstSeen: {gte: "2026-02-30"}}) { totalCount } }'},
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
+        (
+            {
+                "query": "query($d: Date!) { driftEvents(filter: {firstSeen: {gte: $d}}) { totalCount } }",
+                "variables": {"d": "secret"},
+            },
+            "BAD_USER_INPUT",
+        ),
+        (
+            {"query": '{ driftEvents(filter: {revenueAtRisk30d: {gte: "1e1000000"}}) { totalCount } }'},
+            "GRAPHQL_VALIDATION_FAILED",
+        ),
+    ],
+)
+async def test_a_hostile_document_is_refused_by_code(
+    http: httpx.AsyncClient, token: dict[str, str], request_: dict[str, Any], code: str
+) -> None:
+    answer = await http.post("/graphql", json=request_, headers=token)
+
+    errors = answer.json()["errors"]
+    assert [error["extensions"]["code"] for error in errors] == [code]
+    assert "secret" not in answer.text
+
+
+async def test_a_long_mutation_by_get_is_refused_as_well(http: httpx.AsyncClient, token: dict[str, str]) -> None:
+    many = " ".join(f"a{n}: claimsMoved" for n in range(900))
+    query = f'mutation {{ payerMap(input: {{rawName: "g", payerCode: "g"}}) {{ {many} }} }}'
+
+    answer = await http.get("/graphql", params={"query": query}, headers=token)
+
+    assert "data" not in answer.json() or answer.json()["data"] is None
+    assert (await http.post("/graphql", json={"query": "{ payers { totalCount } }"}, headers=token)).json() == {
+        "data": {"payers": {"totalCount": 0}}
+    }
+
+
+async def test_introspection_of_tools_is_within_the_limits(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/graphql", json={"query": get_introspection_query()})
+
+    assert "errors" not in answer.json()
+
+
+async def test_a_bug_of_the_endpoint_is_masked(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("schema.http.app.operation_of", explode)
+    answer = await http.post("/graphql", json=VIEWER)
+
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (500, "INTERNAL")
+    assert answer.headers["x-request-id"]

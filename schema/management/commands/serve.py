@@ -1,6 +1,8 @@
 """`manage.py serve`: database, migrations, demo data once, then server and worker until Ctrl-C."""
 
+import ctypes
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from backend.core.errors import AppError
 from backend.demo.loading import demo_load
 
 _GRACE_SECONDS = 15
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Command(BaseCommand):
@@ -40,6 +43,7 @@ class Command(BaseCommand):
             CommandError: something could not be started, with what to do.
         """
         console = Console()
+        _refuse_taken_port()
         try:
             if "owner" in settings.DATABASES:
                 call_command("migrate", verbosity=0, interactive=False)
@@ -49,6 +53,25 @@ class Command(BaseCommand):
         connections.close_all()
         _announce(console, token)
         sys.exit(_supervise([_server(), _worker()]))
+
+
+def _refuse_taken_port() -> None:
+    """Raises CommandError: two servers on one address would each take some of its requests."""
+    environment = settings.ENVIRONMENT
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((environment.host, environment.port))
+        except OSError:
+            raise CommandError(
+                f"{environment.host}:{environment.port} is taken. Stop what listens there, or set DRIFTGRAPH_PORT."
+            ) from None
+
+
+def _end_with_parent() -> None:
+    """Runs in a child: on Linux it is told to stop when this process is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _token_file() -> Path:
@@ -106,12 +129,17 @@ def _server() -> "subprocess.Popen[bytes]":
             *(sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws"),
             *("--host", environment.host, "--port", str(environment.port), "--log-level", "warning"),
             "schema.http.asgi:app",
-        ]
+        ],
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread, and only a system call
     )
 
 
 def _worker() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "manage.py", "worker"], cwd=settings.BASE_DIR)
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "worker"],
+        cwd=settings.BASE_DIR,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread, and only a system call
+    )
 
 
 def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
