@@ -33,7 +33,7 @@ def agent_ensure(actor: Actor, *, kind: AgentKind, name: str, version: str = "")
     """
     name = name.strip()
     if not name or len(name) > NAME_LENGTH or not name.isprintable():
-        raise errors.BadAgentName(limit=NAME_LENGTH, path=("agentName",))
+        raise errors.BadAgentName(limit=NAME_LENGTH, path=("agent",))
     known = Agent.objects.filter(kind=kind, name=name)
     agent = known.first()
     if agent is None:
@@ -99,7 +99,7 @@ def agent_run_start(
 def _active_run(run_id: uuid.UUID) -> AgentRun:
     run = AgentRun.objects.select_for_update().filter(id=run_id).first()
     if run is None:
-        raise NotFound(path=("runId",))
+        raise NotFound(path=("id",))
     if run.status not in ACTIVE:
         raise errors.RunEnded(status=run.status)
     return run

@@ -234,7 +234,7 @@ class Claim(TenantModel):
 
 
 class Measure(models.TextChoices):
-    """What an outcome count counts as favourable."""
+    """What an outcome count counts: its `favourable` are the approvals, or the denials."""
 
     AUTHORIZATION_APPROVAL = "AUTHORIZATION_APPROVAL"
     CLAIM_DENIAL = "CLAIM_DENIAL"

@@ -27,7 +27,7 @@ described(
 )
 described(
     Measure,
-    "What an outcome count counts as favourable.",
+    "What an outcome count counts.",
     {
         "AUTHORIZATION_APPROVAL": "Prior authorizations that were approved.",
         "CLAIM_DENIAL": "Claims that were denied.",

@@ -65,6 +65,11 @@ class AgentTool:
     skipped: bool = strawberry.field(description="Whether it could not do its work, which makes a run INCONCLUSIVE.")
 
 
+def _web_address(uri: str) -> str:
+    """The address if it leads to a page: a link with another scheme could run a script in a browser."""
+    return uri if uri.startswith(("https://", "http://")) else ""
+
+
 def _tools(found: list[dict[str, Any]]) -> list[AgentTool]:
     return [
         AgentTool(
@@ -107,7 +112,7 @@ class Finding(Node):
     start_column: int | None = column("First column, from 1; null without one.", "start_column")
     end_column: int | None = column("Last column; null without one.", "end_column")
     cwe: list[int] = column("Numbers of the Common Weakness Enumeration; usually at most three.", "cwe")
-    help_uri: str = column("Where the rule is explained; empty without one.", "help_uri")
+    help_uri: str = column("Where the rule is explained, http or https; empty without one.", "help_uri", _web_address)
     suppressed: bool = column("Whether the source code itself suppresses it.", "suppressed")
 
 

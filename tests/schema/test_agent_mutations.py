@@ -15,7 +15,7 @@ START = """mutation($input: AgentRunStartInput!) { agentRunStart(input: $input) 
   agentRun { id status agent { kind name lastRun { id } } } userErrors { code message path } } }"""
 FINISH = """mutation($input: AgentRunFinishInput!) { agentRunFinish(input: $input) {
   agentRun { id status conclusion high metrics { name value passed } tools { name exitCode skipped }
-    findings { totalCount nodes { rule severity path fingerprint } } } userErrors { code message path } } }"""
+    findings { totalCount nodes { rule severity path fingerprint helpUri } } } userErrors { code message path } } }"""
 TRIAGE = """mutation($input: FindingTriageInput!) { findingTriage(input: $input) {
   findingState { status justification latestFinding { title } } userErrors { code path } } }"""
 SARIF = """mutation($input: AgentRunImportSarifInput!) { agentRunImportSarif(input: $input) {
@@ -56,7 +56,10 @@ async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
         input={
             "id": run["id"],
             "conclusion": "FAIL",
-            "findings": [{"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL", "path": "app/a.py"}],
+            "findings": [
+                {"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL", "path": "app/a.py"}
+                | {"helpUri": "javascript:alert(1)"}
+            ],
             "metrics": [{"name": "coverage.line", "value": 0.93, "threshold": 0.95, "passed": False}],
             "tools": [{"name": "ruff", "version": "1", "exitCode": 1}],
         },
@@ -68,6 +71,7 @@ async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
     assert found["tools"] == [{"name": "ruff", "exitCode": 1, "skipped": False}]
     assert found["findings"]["totalCount"] == 1
     assert found["findings"]["nodes"][0]["rule"] == "S608"
+    assert found["findings"]["nodes"][0]["helpUri"] == ""
 
 
 async def test_an_ended_run_cannot_be_finished_or_cancelled(api: Api) -> None:
