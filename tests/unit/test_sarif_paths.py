@@ -159,7 +159,7 @@ def test_a_given_root_comes_first(root):
         (["/w/repo/app/a.py", "/w/repo/app/sub/b.py"], ["a.py", "sub/b.py"]),
         (["/home/ann/repo/a.py", "/home/bob/repo/b.py"], ["a.py", "b.py"]),
         (["/home/ann/repo/a.py", "/usr/lib/b.py"], ["a.py", "b.py"]),
-        (["C:/Users/ann/a.py", "C:/work/b.py"], ["a.py", "b.py"]),
+        (["C:/Users/ann/a.py", "C:/code/b.py"], ["a.py", "b.py"]),
         (["/w/repo/app/a.py", "lib/b.py"], ["a.py", "lib/b.py"]),
     ],
 )
