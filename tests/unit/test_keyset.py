@@ -20,7 +20,7 @@ CASES: list[tuple[Any, str, st.SearchStrategy[Any]]] = [
     (DriftEvent, "severity", st.integers(1, 4)),
     (DetectionRun, "as_of", st.dates()),
     (DriftTest, "q_value", st.floats(allow_nan=False)),
-    (Agent, "name", st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300)),
+    (Agent, "name", st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)),
     (
         FindingState,
         "first_seen_at",
