@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 django.setup()
 
-from django.core.management import call_command  # noqa: E402
+from django.core.management import call_command
 
-from backend.accounts.models import Organization  # noqa: E402
-from backend.alerts.pipeline import detect  # noqa: E402
-from backend.alerts.services import alert_rule_default  # noqa: E402
-from backend.claims.services import ImportOptions, import_file  # noqa: E402
-from backend.core.actor import Actor  # noqa: E402
-from backend.core.tenancy import acting_for  # noqa: E402
-from backend.drift.models import DriftEvent, RunKind  # noqa: E402
-from backend.drift.services import detection_run_start  # noqa: E402
+from backend.accounts.models import Organization
+from backend.alerts.pipeline import detect
+from backend.alerts.services import alert_rule_default
+from backend.claims.services import ImportOptions, import_file
+from backend.core.actor import Actor
+from backend.core.tenancy import acting_for
+from backend.drift.models import DriftEvent, RunKind
+from backend.drift.services import detection_run_start
 
 RATE_TYPES = {"DENIAL_RATE", "APPROVAL_RATE", "AUTH_FAILURE_RATE"}
 FIRST, LAST = date(2025, 5, 26), date(2025, 11, 2)

@@ -16,18 +16,18 @@ import django
 
 django.setup()
 
-from django.core.management import call_command  # noqa: E402 - models need Django to be set up
+from django.core.management import call_command
 
-from backend.accounts.services import organization_create  # noqa: E402
-from backend.alerts.pipeline import detect  # noqa: E402
-from backend.claims.services import ImportOptions, import_file  # noqa: E402
-from backend.core.actor import Actor  # noqa: E402
-from backend.db.reads import Reads, process_reads  # noqa: E402
-from backend.db.writes import WriteThreads  # noqa: E402
-from backend.drift.services import detection_run_start  # noqa: E402
-from backend.ingestion.demo import write_demo_claims  # noqa: E402
-from schema.build import build_schema  # noqa: E402
-from schema.context import Context  # noqa: E402
+from backend.accounts.services import organization_create
+from backend.alerts.pipeline import detect
+from backend.claims.services import ImportOptions, import_file
+from backend.core.actor import Actor
+from backend.db.reads import Reads, process_reads
+from backend.db.writes import WriteThreads
+from backend.drift.services import detection_run_start
+from backend.ingestion.demo import write_demo_claims
+from schema.build import build_schema
+from schema.context import Context
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 PAGE = 100

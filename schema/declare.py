@@ -85,7 +85,7 @@ class DeclaredField(StrawberryDjangoField):
         """Whether the row alone answers, without context."""
         return isinstance(self.declaration, (Column, GlobalId))
 
-    def get_result(self, source: Any, info: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002
+    def get_result(self, source: Any, info: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002 - base
         """The value, or an awaitable of it."""
         if self.right is not None:
             context_of(info).actor.require(self.right)

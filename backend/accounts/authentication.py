@@ -28,7 +28,7 @@ from backend.accounts.services import secret_hash
 from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 
-TOKEN_SQL = "SELECT token_id, organization_id, role, scopes, expired, revoked FROM authenticate_token(%s)"  # noqa: S105
+TOKEN_SQL = "SELECT token_id, organization_id, role, scopes, expired, revoked FROM authenticate_token(%s)"  # noqa: S105 - a statement
 MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
 CHOSEN_ORGANIZATION = "organization_id"  # the session's key of the organization that a person works for
 

@@ -179,4 +179,4 @@ def _describe(
         details = describe_claims(signals, run.as_of)
     else:
         details = describe_periods(signals, counted.figures)
-    return {cell: pair for cell, *pair in zip(best, signals, details, strict=True)}  # type: ignore[misc]
+    return {cell: pair for cell, *pair in zip(best, signals, details, strict=True)}  # type: ignore[misc]  # a starred pair is a list to mypy

@@ -116,7 +116,7 @@ def write_demo_claims(
     with Path(path).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HEADER)
-        writer.writerows(_Generator(Random(seed), ends_on, changes).rows(claims))  # noqa: S311
+        writer.writerows(_Generator(Random(seed), ends_on, changes).rows(claims))
     return changes
 
 
@@ -153,7 +153,7 @@ class _Generator:
         lag = max(1, round(payer.lag * math.exp(random.gauss(0.0, 0.45))))
         decided = _working_day(submitted + timedelta(days=lag))
         needs_auth = random.random() < code.auth_share
-        has_auth = needs_auth and random.random() < 0.96  # noqa: PLR2004
+        has_auth = needs_auth and random.random() < 0.96
         billed = round(code.price * math.exp(random.gauss(0.0, 0.25)) * 1.9 * 100)
         head = (
             f"DEMO-{number:07d}",
@@ -161,7 +161,7 @@ class _Generator:
             payer.name,
             code.code,
             code.group,
-            random.choice(("25", "59", "26;59", "RT")) if random.random() < 0.12 else "",  # noqa: PLR2004
+            random.choice(("25", "59", "26;59", "RT")) if random.random() < 0.12 else "",
             submitted.isoformat(),
         )
         tail = ("true", "true" if has_auth else "false") if needs_auth else ("false", "")
@@ -183,11 +183,11 @@ class _Generator:
         draws = [self._random.random() for _ in range(5)]
         rates = self._rates(payer, code.group, decided)
         if needs_auth and draws[0] < rates.auth_failure:
-            return "DENIED", "CO-197" if draws[1] < 0.8 else "CO-15"  # noqa: PLR2004
+            return "DENIED", "CO-197" if draws[1] < 0.8 else "CO-15"
         if draws[2] < rates.denial:
             # A few denials come without their reason, as they do in real exports.
             reason = _DENIAL_CODES[int(draws[3] * len(_DENIAL_CODES))]
-            return "DENIED", reason if draws[1] > 0.01 else ""  # noqa: PLR2004
+            return "DENIED", reason if draws[1] > 0.01 else ""
         return ("PAID", "") if draws[4] < rates.full else ("PARTIAL", "")
 
     def _rates(self, payer: _Payer, group: str, decided: date) -> _Rates:

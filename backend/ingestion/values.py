@@ -75,7 +75,7 @@ def parse_cents(text: str) -> int | None:
     match = _PLAIN_AMOUNT(text)
     if match is not None:
         whole, fraction = match.groups()
-        cents = int(whole) * 100 + (int(fraction) * (1 if len(fraction) == 2 else 10) if fraction else 0)  # noqa: PLR2004
+        cents = int(whole) * 100 + (int(fraction) * (1 if len(fraction) == 2 else 10) if fraction else 0)  # noqa: PLR2004 - cents
     elif (match := _GROUPED_AMOUNT(text)) is not None:
         plain = f"{match[1].replace(',', '')}.{match[2]}" if match[1] else match[3]
         cents = int(Decimal(plain).scaleb(2))
@@ -230,6 +230,6 @@ def parse_claim_id(text: str) -> str | None:
 def parse_line_no(text: str) -> int | None:
     """A whole number from 1 to 999, or None."""
     digits = text.strip()
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3):  # noqa: PLR2004
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 3):  # noqa: PLR2004 - a CARC
         return None
     return int(digits) or None

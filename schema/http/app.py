@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -206,7 +207,11 @@ def _headers(media_type: str) -> dict[str, str]:
 
 
 def _refusal(error: HttpError, request_id: str, headers: Headers) -> Response:
-    extensions = {"code": error.code, "requestId": request_id, "retryable": error.status == 503}  # noqa: PLR2004
+    extensions = {
+        "code": error.code,
+        "requestId": request_id,
+        "retryable": error.status == HTTPStatus.SERVICE_UNAVAILABLE,
+    }
     body = orjson.dumps({"errors": [{"message": error.message, "extensions": extensions}]})
     media_type = response_type(headers.get("accept")) or "application/json"
     return Response(error.status, body, {**_headers(media_type), **error.headers})

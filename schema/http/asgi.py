@@ -7,13 +7,13 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 django_application = get_asgi_application()
 
-from backend.core.errors import AppError  # noqa: E402 - models need Django to be set up
-from backend.db.reads import process_reads  # noqa: E402
-from backend.db.writes import WriteThreads  # noqa: E402
-from schema.build import build_schema  # noqa: E402
-from schema.http.app import PATH, GraphQLApp  # noqa: E402
-from schema.http.health import health  # noqa: E402
-from schema.http.messages import Receive, Response, Scope, Send  # noqa: E402
+from backend.core.errors import AppError
+from backend.db.reads import process_reads
+from backend.db.writes import WriteThreads
+from schema.build import build_schema
+from schema.http.app import PATH, GraphQLApp
+from schema.http.health import health
+from schema.http.messages import Receive, Response, Scope, Send
 
 
 class Application:

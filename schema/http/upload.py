@@ -85,7 +85,7 @@ class _Collector:
         if not self._name:
             raise HttpError(400, "BAD_USER_INPUT", "A part of the request has no name.")
         if b"filename" in options:
-            handle = tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-", delete=False)  # noqa: SIM115
+            handle = tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-", delete=False)  # noqa: SIM115 - kept open
             self._handle = handle
             name = options[b"filename"].decode("utf-8", "replace")
             self._file = self.form.files[self._name] = UploadedFile(name=name, path=Path(handle.name))

@@ -158,7 +158,7 @@ class AgentMutations:
     @staticmethod
     async def agent_run_start(
         info: strawberry.Info,
-        input: Annotated[AgentRunStartInput, strawberry.argument(description="The run.")],  # noqa: A002 - Relay's name
+        input: Annotated[AgentRunStartInput, strawberry.argument(description="The run.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
             return {
@@ -180,7 +180,7 @@ class AgentMutations:
     @staticmethod
     async def agent_run_heartbeat(
         info: strawberry.Info,
-        input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],  # noqa: A002
+        input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
             run = decode_id_of(input.id, "RU", expected="AgentRun")
@@ -192,7 +192,7 @@ class AgentMutations:
     @staticmethod
     async def agent_run_finish(
         info: strawberry.Info,
-        input: Annotated[AgentRunFinishInput, strawberry.argument(description="What it found.")],  # noqa: A002
+        input: Annotated[AgentRunFinishInput, strawberry.argument(description="What it found.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
             concluded = input.conclusion is not None
@@ -214,7 +214,7 @@ class AgentMutations:
     @staticmethod
     async def agent_run_cancel(
         info: strawberry.Info,
-        input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],  # noqa: A002
+        input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
             run = decode_id_of(input.id, "RU", expected="AgentRun")
@@ -229,7 +229,7 @@ class AgentMutations:
     @staticmethod
     async def agent_run_import_sarif(
         info: strawberry.Info,
-        input: Annotated[AgentRunImportSarifInput, strawberry.argument(description="The document.")],  # noqa: A002
+        input: Annotated[AgentRunImportSarifInput, strawberry.argument(description="The document.")],
     ) -> AgentRunImportSarifPayload:
         def work(actor: Actor) -> Values:
             runs = services.agent_run_import_sarif(
@@ -248,7 +248,7 @@ class AgentMutations:
     @staticmethod
     async def finding_triage(
         info: strawberry.Info,
-        input: Annotated[FindingTriageInput, strawberry.argument(description="The decision.")],  # noqa: A002
+        input: Annotated[FindingTriageInput, strawberry.argument(description="The decision.")],
     ) -> FindingTriagePayload:
         def work(actor: Actor) -> Values:
             state = services.finding_triage(

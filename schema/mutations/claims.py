@@ -93,7 +93,7 @@ class ClaimMutations:
     @staticmethod
     async def claims_import(
         info: strawberry.Info,
-        input: Annotated[ClaimsImportInput, strawberry.argument(description="The file.")],  # noqa: A002 - Relay's name
+        input: Annotated[ClaimsImportInput, strawberry.argument(description="The file.")],
     ) -> ClaimsImportPayload:
         def work(actor: Actor) -> Values:
             file = uploaded(input.file)
@@ -116,7 +116,7 @@ class ClaimMutations:
     @staticmethod
     async def import_rollback(
         info: strawberry.Info,
-        input: Annotated[ImportRollbackInput, strawberry.argument(description="The import.")],  # noqa: A002
+        input: Annotated[ImportRollbackInput, strawberry.argument(description="The import.")],
     ) -> ImportRollbackPayload:
         def work(actor: Actor) -> Values:
             batch = decode_id_of(input.id, "IB", expected="ImportBatch")

@@ -55,7 +55,7 @@ class DriftMutations:
     @staticmethod
     async def detection_run_start(
         info: strawberry.Info,
-        input: Annotated[DetectionRunStartInput, strawberry.argument(description="The run.")],  # noqa: A002 - Relay's name
+        input: Annotated[DetectionRunStartInput, strawberry.argument(description="The run.")],
     ) -> DetectionRunStartPayload:
         def work(actor: Actor) -> Values:
             config = input.config or DetectionConfigInput()

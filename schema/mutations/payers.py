@@ -29,7 +29,7 @@ class PayerMutations:
     @staticmethod
     async def payer_map(
         info: strawberry.Info,
-        input: Annotated[PayerMapInput, strawberry.argument(description="The mapping.")],  # noqa: A002 - Relay's name
+        input: Annotated[PayerMapInput, strawberry.argument(description="The mapping.")],
     ) -> PayerMapPayload:
         def work(actor: Actor) -> Values:
             mapping = services.payer_map(actor=actor, raw_name=input.raw_name, payer_code=input.payer_code)

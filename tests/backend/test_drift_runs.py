@@ -123,7 +123,7 @@ def _in_threads(count: int, work: object) -> list[object]:
     def body() -> None:
         barrier.wait()
         try:
-            results.append(work())  # type: ignore[operator]
+            results.append(work())
         except Exception as error:  # noqa: BLE001 - the test looks at what went wrong
             results.append(error)
         finally:
@@ -141,11 +141,11 @@ def test_eight_workers_start_and_execute_one_run_once(actor: Actor, organization
     seed_claims(organization, payers=2, changed=CHANGED, changed_rate=0.6)
 
     started = _in_threads(8, lambda: detection_run_start(actor=actor, queue=True))
-    assert Counter(created for _, created in started) == {True: 1, False: 7}  # type: ignore[misc, attr-defined]
-    (run_id,) = {run.id for run, _ in started}  # type: ignore[misc, attr-defined]
+    assert Counter(created for _, created in started) == {True: 1, False: 7}
+    (run_id,) = {run.id for run, _ in started}
     finished = _in_threads(8, lambda: detection_run_execute(actor=actor, run_id=run_id))
 
-    assert {run.status for run in finished} == {RunStatus.SUCCEEDED}  # type: ignore[attr-defined]
+    assert {run.status for run in finished} == {RunStatus.SUCCEEDED}
     assert len(_jobs(organization)) == 1
     with acting_for(organization.id):
         cells = DriftTest.objects.filter(run_id=run_id)

@@ -46,7 +46,7 @@ def _worker(database: str, *words: str) -> subprocess.Popen[str]:
 def _until(condition: object, seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if condition():  # type: ignore[operator]
+        if condition():
             return True
         time.sleep(0.1)
     return False

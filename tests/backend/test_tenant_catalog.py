@@ -48,7 +48,7 @@ def test_every_reference_between_tenant_tables_carries_the_organization(database
     between = [row for row in references if row[0] in names and row[1] in names]
 
     assert len(between) >= 25
-    assert [row[2] for row in between if "organization_id" not in row[3]] == []  # type: ignore[operator]
+    assert [row[2] for row in between if "organization_id" not in row[3]] == []
 
 
 def test_ordered_columns_compare_without_leaking(database: str) -> None:

@@ -24,7 +24,7 @@ CASES: list[tuple[Any, str, st.SearchStrategy[Any]]] = [
     (
         FindingState,
         "first_seen_at",
-        st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1900, 1, 1)),  # noqa: DTZ001
+        st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1900, 1, 1)),  # noqa: DTZ001 - Hypothesis adds it
     ),
 ]
 
