@@ -4,16 +4,13 @@ import logging
 from functools import cache
 
 import strawberry
-from graphql import GraphQLError
-from strawberry.extensions import ParserCache, ValidationCache
+from graphql import GraphQLError, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from schema.mutation_root import Mutation
 from schema.queries import Query
 from schema.scalars import SCALARS
-
-_CACHED_DOCUMENTS = 256
 
 
 class DriftgraphSchema(strawberry.Schema):
@@ -31,5 +28,10 @@ def build_schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         config=StrawberryConfig(scalar_map=SCALARS),
-        extensions=[lambda: ParserCache(maxsize=_CACHED_DOCUMENTS), lambda: ValidationCache(maxsize=_CACHED_DOCUMENTS)],
     )
+
+
+def core_schema() -> GraphQLSchema:
+    """The same as graphql-core sees it."""
+    found: GraphQLSchema = build_schema()._schema  # noqa: SLF001 - Strawberry's documented way to it
+    return found

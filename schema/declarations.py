@@ -11,8 +11,26 @@ from schema.relay.pages import ListSource
 
 
 @dataclass(frozen=True, slots=True)
+class Conversion:
+    """What the API serves of what the database keeps, said twice: the two give the same JSON text.
+
+    `sql` takes an SQL expression and gives one whose text is what the field's scalar serializes.
+    """
+
+    python: Callable[[Any], Any]
+    sql: Callable[[str], str]
+
+    def __call__(self, value: Any) -> Any:
+        """The value, in Python."""
+        return self.python(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """A value of the row itself; `convert` turns what the database keeps into what the API serves."""
+    """A value of the row itself; `convert` turns what the database keeps into what the API serves.
+
+    With a plain function as `convert` the field needs Python; with a Conversion, SQL can make it too.
+    """
 
     attribute: str
     convert: Callable[[Any], Any] | None = None
@@ -60,12 +78,17 @@ class ChildList:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """What a grouped statement says of this row."""
+    """What a grouped statement says of this row: an object whose fields are named like the statement's columns.
+
+    `text` takes a list of keys as `ANY(%s)` and gives a row (key, one value per column) for each key that it knows of;
+    `default` is the value of every column for the others.
+    """
 
     name: str
     text: str
-    convert: Callable[[Any], Any]
-    default: Any = None
+    type: type
+    columns: tuple[str, ...]
+    default: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,11 @@ class RootRow:
     model: type[models.Model]
     tag: str
     type_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootNode:
+    """Any row of the organization by its global id, which says of which type it is."""
 
 
 @dataclass(frozen=True, slots=True)

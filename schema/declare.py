@@ -26,7 +26,9 @@ from schema.declarations import (
     ChildPage,
     ChildTop,
     Column,
+    Conversion,
     GlobalId,
+    RootNode,
     RootPage,
     RootRow,
     ToOne,
@@ -34,7 +36,7 @@ from schema.declarations import (
 from schema.described import described
 from schema.filters.lookups import translate
 from schema.phi import Phi, PhiKind
-from schema.relay.ids import decode_id_of, encode_id
+from schema.relay.ids import decode_id, decode_id_of, encode_id
 from schema.relay.keyset import Order, PageArguments
 from schema.relay.pages import ListSource, PageQuery, root_page
 
@@ -106,18 +108,23 @@ def _to_one(declaration: ToOne, source: Any, info: Any, _arguments: dict[str, An
     return None if key is None else context_of(info).loaders.row(declaration.model, key)
 
 
-def _query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
+def page_query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
+    """The page that the arguments of a declared field ask for, by their Python names.
+
+    Raises:
+        BadUserInput, LimitExceeded: of the page arguments or the filter.
+    """
     page = PageArguments.of(**{name: arguments.get(name) for name in ("first", "after", "last", "before")})
     return PageQuery(source, source.keyset(arguments.get("order_by")), page, translate(arguments.get("filter")))
 
 
 def _child_page(declaration: ChildPage, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
-    return context_of(info).loaders.page(_query(declaration.source, arguments), source.pk)
+    return context_of(info).loaders.page(page_query(declaration.source, arguments), source.pk)
 
 
 async def _child_top(declaration: ChildTop, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
     size = 1 if declaration.single else arguments["last"]
-    page = await context_of(info).loaders.page(_query(declaration.source, {"first": size}), source.pk)
+    page = await context_of(info).loaders.page(page_query(declaration.source, {"first": size}), source.pk)
     return next(iter(page.nodes), None) if declaration.single else page.nodes
 
 
@@ -126,14 +133,13 @@ def _child_list(declaration: ChildList, source: Any, info: Any, _arguments: dict
 
 
 async def _aggregate(declaration: Aggregate, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
-    loaders = context_of(info).loaders
-    return declaration.convert(
-        await loaders.aggregate(declaration.name, declaration.text, source.pk, declaration.default)
-    )
+    found = await context_of(info).loaders.aggregate(declaration.name, declaration.text, source.pk)
+    values = found or [declaration.default] * len(declaration.columns)
+    return declaration.type(**dict(zip(declaration.columns, values, strict=True)))
 
 
 def _root_page(declaration: RootPage, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
-    query = _query(declaration.source, arguments)
+    query = page_query(declaration.source, arguments)
     if not declaration.parent_tag:
         return root_page(context_of(info).snapshot, query)
     kind = NodeKinds.by_tag[declaration.parent_tag]
@@ -146,6 +152,10 @@ def _root_row(declaration: RootRow, _source: Any, info: Any, arguments: dict[str
     return context_of(info).loaders.row(declaration.model, key)
 
 
+async def _root_node(_declaration: RootNode, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+    return await load_node(info, *decode_id(arguments["id"]))
+
+
 _RESOLVE: dict[type, Callable[[Any, Any, Any, dict[str, Any]], Any]] = {
     Column: _column,
     GlobalId: _global_id,
@@ -156,6 +166,7 @@ _RESOLVE: dict[type, Callable[[Any, Any, Any, dict[str, Any]], Any]] = {
     Aggregate: _aggregate,
     RootPage: _root_page,
     RootRow: _root_row,
+    RootNode: _root_node,
 }
 
 
@@ -172,19 +183,15 @@ def column(
     return DeclaredField(Column(attribute, convert), description=description, graphql_name=name, directives=directives)
 
 
-def dollars(cents: int) -> Decimal:
-    """Cents as dollars with two places."""
-    return Decimal(cents).scaleb(-2)
+dollars = Conversion(lambda cents: Decimal(cents).scaleb(-2), lambda cents: f"{cents} * 0.01")
+"""Cents as dollars with two places."""
+hexadecimal = Conversion(lambda value: bytes(value).hex(), lambda value: f"encode({value}, 'hex')")
+"""Bytes as lower-case hexadecimal digits."""
 
 
 def money(description: str, attribute: str, *, phi: PhiKind | None = None) -> Any:
     """An amount: bigint cents in the database, Decimal dollars in the API."""
     return column(description, attribute, dollars, phi=phi)
-
-
-def hexadecimal(value: bytes | memoryview) -> str:
-    """Bytes as lower-case hexadecimal digits."""
-    return bytes(value).hex()
 
 
 def to_one(description: str, attribute: str, model: type[models.Model]) -> Any:
@@ -197,9 +204,9 @@ def child_list(description: str, name: str, rows: Callable[[], models.QuerySet[A
     return DeclaredField(ChildList(name, rows, parent), description=description)
 
 
-def aggregate(description: str, name: str, text: str, convert: Callable[[Any], Any], default: Any = None) -> Any:
-    """A grouped value; one statement for all parents."""
-    return DeclaredField(Aggregate(name, text, convert, default), description=description)
+def aggregate(description: str, name: str, text: str, type_: type, columns: tuple[str, ...]) -> Any:
+    """An object of grouped values; one statement for all parents (see schema.declarations.Aggregate)."""
+    return DeclaredField(Aggregate(name, text, type_, columns), description=description)
 
 
 def _page_arguments(source: ListSource, filter_type: type | None) -> tuple[Argument, ...]:
@@ -294,6 +301,12 @@ def root_row(description: str, tag: str) -> Any:
         right=kind.right,
         arguments=(Argument("id", strawberry.ID, f"Opaque id of the {kind.type_name}."),),
     )
+
+
+def root_node(description: str, *, right: Right) -> Any:
+    """A root field that finds any row by its global id; null where the organization has none."""
+    arguments = (Argument("id", strawberry.ID, "Opaque global id."),)
+    return DeclaredField(RootNode(), description=description, right=right, arguments=arguments)
 
 
 def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.conf import settings
-from graphql import DocumentNode, FieldNode, OperationDefinitionNode, OperationType, Visitor, parse, visit
+from graphql import DocumentNode, FieldNode, OperationDefinitionNode, Visitor, parse, visit
 from graphql.language import FragmentDefinitionNode, FragmentSpreadNode, SelectionSetNode, StringValueNode
 
 from backend.core.errors import BadUserInput, LimitExceeded
@@ -38,19 +38,26 @@ class _Literals(Visitor):
             raise NulInText
 
 
-def operation_of(query: str, name: str | None) -> OperationType:
-    """Whether the operation that is meant is a query, a mutation or a subscription; the document is within its limits.
+def parsed(text: str) -> DocumentNode:
+    """The document.
+
+    Raises:
+        GraphQLError: not a document, or more than DRIFTGRAPH_MAX_QUERY_TOKENS.
+    """
+    return parse(text, max_tokens=settings.ENVIRONMENT.max_query_tokens)
+
+
+def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
+    """The operation that is meant; the document is within its limits.
 
     The work is linear in the document: a fragment is measured once, however often it is spread.
 
     Raises:
-        GraphQLError: not a document, or more than DRIFTGRAPH_MAX_QUERY_TOKENS.
         NoSuchOperation, OperationNotNamed: it is not clear what to execute.
         LimitExceeded: deeper than DRIFTGRAPH_MAX_QUERY_DEPTH, or more aliases than DRIFTGRAPH_MAX_QUERY_ALIASES.
         NulInText: a text that the database cannot keep.
     """
     limits = settings.ENVIRONMENT
-    document = parse(query, max_tokens=limits.max_query_tokens)
     operation = _chosen(document, name)
     literals = _Literals()
     visit(document, literals)
@@ -58,7 +65,7 @@ def operation_of(query: str, name: str | None) -> OperationType:
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     depth = _Depths(fragments).of(operation.selection_set)
     _within("The depth of the query", depth, limits.max_query_depth, "DRIFTGRAPH_MAX_QUERY_DEPTH")
-    return operation.operation
+    return operation
 
 
 def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

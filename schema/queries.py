@@ -11,7 +11,7 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import LimitExceeded
 from schema.context import context_of
-from schema.declare import column, load_node, opaque_id, resolver, root_list, root_row
+from schema.declare import column, load_node, opaque_id, resolver, root_list, root_node, root_row
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
 from schema.filters.claims import ClaimFilter, ImportBatchFilter
 from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter
@@ -83,18 +83,10 @@ class Query:
     import_batches: Connection[claim_types.ImportBatch] = root_list(
         "Imported files.", claim_types.BATCHES, right=Right.READ, filter_type=ImportBatchFilter
     )
+    node: Node | None = root_node("Any object by its global id; null if the organization has none.", right=Right.READ)
     payers: Connection[payer_types.Payer] = root_list(
         "Payers of the organization.", payer_types.PAYERS, right=Right.READ, filter_type=PayerFilter
     )
-
-    @resolver("Any object by its global id; null if the organization has none.", right=Right.READ)
-    @staticmethod
-    async def node(
-        info: strawberry.Info,
-        id: Annotated[strawberry.ID, strawberry.argument(description="Opaque global id.")],  # noqa: A002 - Relay's name
-    ) -> Node | None:
-        found: Node | None = await load_node(info, *decode_id(id))
-        return found
 
     @resolver("Objects by their global ids, in the order asked for; null where there is none.", right=Right.READ)
     @staticmethod

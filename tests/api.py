@@ -4,12 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+from graphql import GraphQLError
+
 from backend.core.actor import Actor
+from backend.core.errors import AppError
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
-from schema.build import build_schema
 from schema.context import Context
 from schema.errors import present
+from schema.execution import engine
+from schema.execution.documents import prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,23 @@ class Api:
             context = Context(
                 snapshot=snapshot, writes=self._writes, request_id="test", principal=self._actor, idempotency_key=key
             )
-            result = await build_schema().execute(document, variable_values=variables, context_value=context)
-            errors = [present(error, "test") for error in result.errors or []]
-            return Answer(result.data, errors, list(snapshot.statements))
+            answer = await _executed(document, variables, context)
+            errors = [present(error, "test") for error in answer.errors]
+            data = None if answer.data is None else orjson.loads(answer.data)
+            return Answer(data, errors, list(snapshot.statements))
 
     async def data(self, document: str, **variables: Any) -> Any:
         answer = await self(document, **variables)
         assert answer.errors == []
         return answer.data
+
+
+async def _executed(document: str, variables: dict[str, Any], context: Context) -> engine.Answer:
+    try:
+        return await engine.execute(prepare(document, None), variables, context)
+    except (AppError, GraphQLError) as error:
+        shown = error if isinstance(error, GraphQLError) else GraphQLError(error.message, original_error=error)
+        return engine.Answer(None, [shown])
 
 
 ApiFactory = Callable[[Actor | None], Api]

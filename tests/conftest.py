@@ -1,5 +1,6 @@
 """One database per test process, one organization per test: row-level security isolates, nothing is cleaned."""
 
+import dataclasses
 import fcntl
 import os
 import shutil
@@ -115,8 +116,16 @@ def writes(database: str) -> Iterator[WriteThreads]:
     threads.close()
 
 
+@pytest.fixture(params=["auto", "reference"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How operations are executed: every test of the API runs once by each way (DRIFTGRAPH_EXECUTION)."""
+    chosen: str = request.param
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, execution=chosen))
+    return chosen
+
+
 @pytest.fixture
-def api(reads: Reads, writes: WriteThreads, actor: Actor) -> Api:
+def api(reads: Reads, writes: WriteThreads, actor: Actor, way: str) -> Api:
     """The schema as an owner of the test's organization."""
     return Api(reads, writes, actor)
 

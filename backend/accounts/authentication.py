@@ -29,6 +29,7 @@ from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 
 TOKEN_SQL = "SELECT token_id, organization_id, role, scopes, expired, revoked FROM authenticate_token(%s)"  # noqa: S105 - a statement
+TOKEN_TEXT = "(SELECT found::text FROM authenticate_token(%s) AS found)"  # noqa: S105 - the same row as one text
 MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
 CHOSEN_ORGANIZATION = "organization_id"  # the session's key of the organization that a person works for
 

@@ -36,6 +36,11 @@ class Environment:
     owner_database_url: str = ""  # role owner; set only where migrations run
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
     read_pool_size: int = 8  # connections per process
+    prepared_statements: bool = (
+        True  # false behind a pooler in transaction mode that keeps none (PgBouncer before 1.21)
+    )
+    execution: str = "auto"  # auto: SQL-made JSON where possible; reference: graphql-core alone
+    document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
     write_threads: int = 8  # threads per process that run services
     deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
     max_body_bytes: int = 1_000_000  # a GraphQL request without files
@@ -60,6 +65,10 @@ class Environment:
 
 
 def _cast(name: str, kind: type[Any], text: str) -> Any:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise BadSetting(name=name, reason="it must be true or false")
+        return text.lower() == "true"
     convert: Callable[[str], Any] = kind
     try:
         value = convert(text)
@@ -85,6 +94,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     settings = Environment(**values)
     if settings.environment not in ("development", "production"):
         raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
+    if settings.execution not in ("auto", "reference"):
+        raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto or reference")
     if settings.is_production:
         for key in ("secret_key", "claim_key"):
             if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:

@@ -3,21 +3,51 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
 from django.conf import settings
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
 
 Row = tuple[Any, ...]
+TextRow = tuple[bytes | None, ...]
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
+_PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
+_PREPARED = 256  # statements that a connection keeps
+_ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
+
+
+class AnswerOutdated(Exception):
+    """What the operation took for granted (its `Premise`) is no longer so: it must be begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Premise:
+    """Something that was known before the operation and is looked at again in its first round trip.
+
+    `text` is an SQL expression with %s for each parameter; its text form must be `expected`.
+    """
+
+    text: str
+    parameters: tuple[Any, ...]
+    expected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """A statement whose columns are text, with $1, $2, ... for parameters that are text too."""
+
+    text: bytes
+    parameters: Sequence[str | None]
 
 
 def connection_url(alias: str = "default") -> str:
@@ -42,10 +72,12 @@ class Snapshot:
         pool: "AsyncConnectionPool[AsyncConnection[Row]]",
         organization_id: uuid.UUID | None,
         deadline: float,
+        premise: Premise | None = None,
     ) -> None:
         self._pool = pool
         self._organization = str(organization_id) if organization_id else ""
         self._deadline = deadline
+        self._premise = premise
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self.statements: list[str] = []
@@ -56,33 +88,112 @@ class Snapshot:
         Raises:
             DeadlineExceeded: the operation's time is over; PostgreSQL has stopped the statement.
             Unavailable: no connection could be had, or it broke.
+            AnswerOutdated: the premise does not hold.
 
         SQL: 1; the first one of a snapshot carries BEGIN and the settings with it.
         """
-        async with self._turn:
-            try:
-                self.statements.append(text)
-                return await self._execute(text, parameters)
-            except psycopg.errors.QueryCanceled as error:
-                raise DeadlineExceeded from error
-            except (PoolTimeout, psycopg.OperationalError) as error:
-                raise Unavailable from error
 
-    async def _execute(self, text: str, parameters: Sequence[Any]) -> list[Row]:
-        cursor: AsyncCursor[Row]
-        if self._connection is not None:
-            cursor = await self._connection.execute(text, parameters)
-            return await cursor.fetchall()
+        async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
+            return [await connection.execute(text, parameters)]
+
+        self.statements.append(text)
+        async with self._turn:
+            return await (await self._run(read))[0].fetchall()
+
+    async def texts(self, queries: Sequence[TextQuery], *, last: bool) -> list[list[TextRow]]:
+        """The rows of several statements, as bytes, in one round trip.
+
+        With `last` nothing else will be read: the transaction ends in the same round trip, and a single statement needs
+        none but its own.
+
+        Raises:
+            As `rows`.
+
+        SQL: one per query; the first of a snapshot carries the settings with it.
+        """
+
+        async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
+            cursors = []
+            for query in queries:
+                cursor: AsyncCursor[Row] = AsyncRawCursor(connection)
+                cursors.append(await cursor.execute(query.text, query.parameters))
+            return cursors
+
+        self.statements.extend(query.text.decode() for query in queries)
+        async with self._turn:
+            found = await self._run(read, ends=last, single=last and len(queries) == 1)
+            if last:
+                await self.close()
+            return [_text_rows(cursor) for cursor in found]
+
+    async def verify(self) -> None:
+        """Looks at the premise where no statement has done so.
+
+        Raises:
+            As `rows`.
+        """
+        if self._premise is not None and not self.statements:
+            await self.texts([], last=True)
+
+    async def _run(self, read: "_Read", *, ends: bool = False, single: bool = False) -> list[AsyncCursor[Row]]:
+        """Executes statements in the snapshot's transaction, which it opens if need be."""
+        try:
+            if self._connection is not None:
+                async with self._connection.pipeline():
+                    return await read(self._connection)
+            for attempt in range(_ATTEMPTS):
+                try:
+                    return await self._first(read, ends=ends, single=single)
+                except (psycopg.OperationalError, psycopg.errors.FeatureNotSupported) as error:
+                    if isinstance(error, psycopg.errors.QueryCanceled) or attempt + 1 == _ATTEMPTS:
+                        raise
+                    await self._replace_connections(error)
+        except psycopg.errors.QueryCanceled as error:
+            raise DeadlineExceeded from error
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise Unavailable from error
+        raise AssertionError("unreachable")
+
+    async def _first(self, read: "_Read", *, ends: bool, single: bool) -> list[AsyncCursor[Row]]:
+        """The first statements, with everything that makes them a snapshot of the organization.
+
+        A single statement that ends the snapshot runs in the implicit transaction of the pipeline, of which the
+        settings are part: PostgreSQL ends it at the pipeline's end.
+        """
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded
-        self._connection = await self._pool.getconn(timeout=remaining)
+        self._connection = connection = await self._pool.getconn(timeout=remaining)
         milliseconds = max(1, int((self._deadline - time.monotonic()) * 1000))
-        async with self._connection.pipeline():
-            await self._connection.execute(_BEGIN)
-            await self._connection.execute(_SET, [self._organization, str(milliseconds)])
-            cursor = await self._connection.execute(text, parameters)
-        return await cursor.fetchall()
+        values: list[Any] = [self._organization, str(milliseconds)]
+        text = _SET
+        if self._premise is not None:
+            text, values = f"{_SET}, {self._premise.text}", [*values, *self._premise.parameters]
+        async with connection.pipeline():
+            if not single:
+                await connection.execute(_BEGIN)
+            premises = await connection.execute(text, values)
+            found = await read(connection)
+            if ends and not single:
+                await connection.execute("COMMIT")
+        if self._premise is not None:
+            row = await premises.fetchone()
+            if row is None or row[2] != self._premise.expected:
+                raise AnswerOutdated
+        return found
+
+    async def _replace_connections(self, error: psycopg.Error) -> None:
+        """Gives a useless connection up, and every other one that does not answer.
+
+        One whose prepared statement has another result type since a migration is useless too.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if isinstance(error, psycopg.errors.FeatureNotSupported):
+            await connection.close()
+        await self._pool.putconn(connection)
+        await self._pool.check()
 
     async def close(self) -> None:
         """Ends the transaction and gives the connection back, whole or broken."""
@@ -90,12 +201,29 @@ class Snapshot:
         if connection is None:
             return
         try:
-            if not connection.closed:
-                await connection.rollback()
+            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+                # Nothing was written. After a rollback psycopg would prepare every statement anew.
+                await connection.commit()
         except psycopg.Error:
             await connection.close()  # the pool replaces it
         finally:
             await self._pool.putconn(connection)
+
+
+_Read = Callable[["AsyncConnection[Row]"], Awaitable[list[AsyncCursor[Row]]]]
+
+
+def _text_rows(cursor: AsyncCursor[Row]) -> list[TextRow]:
+    """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
+    result = cursor.pgresult
+    if result is None:
+        return []
+    value, columns = result.get_value, range(result.nfields)
+    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
+
+
+async def _configure(connection: "AsyncConnection[Row]") -> None:
+    connection.prepared_max = _PREPARED
 
 
 class Reads:
@@ -107,13 +235,12 @@ class Reads:
             min_size=1,
             max_size=size,
             open=False,
-            check=AsyncConnectionPool.check_connection,
+            configure=_configure,
             kwargs={
                 "autocommit": True,
                 "application_name": "driftgraph-reads",
                 "options": "-c timezone=UTC -c datestyle=ISO",
-                # A prepared statement does not survive ALTER TYPE, nor a pooler in transaction mode.
-                "prepare_threshold": None,
+                "prepare_threshold": _PREPARE_AFTER if settings.ENVIRONMENT.prepared_statements else None,
             },
         )
 
@@ -134,11 +261,11 @@ class Reads:
 
     @asynccontextmanager
     async def snapshot(
-        self, organization_id: uuid.UUID | None, *, seconds: float | None = None
+        self, organization_id: uuid.UUID | None, *, seconds: float | None = None, premise: Premise | None = None
     ) -> AsyncIterator[Snapshot]:
         """A snapshot that ends with the block; without an organization it sees no tenant's rows."""
         limit = seconds if seconds is not None else settings.ENVIRONMENT.deadline_seconds
-        found = Snapshot(self._pool, organization_id, time.monotonic() + limit)
+        found = Snapshot(self._pool, organization_id, time.monotonic() + limit, premise)
         try:
             yield found
         finally:

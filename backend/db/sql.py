@@ -1,6 +1,5 @@
 """Cached SQL text: a queryset is compiled once per shape; values are bound at run time. Nothing is executed here."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,6 +8,8 @@ from django.db import models
 from django.db.models import Expression, Field, Lookup
 from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.compiler import SQLCompiler
+
+from backend.core.least_recent import LeastRecent
 
 Model = TypeVar("Model", bound=models.Model)
 CACHE_SIZE = 512  # statement shapes per process
@@ -27,14 +28,15 @@ class Slot(Expression):
 
 
 class ParentKey(Expression):
-    """The key of the parent row, inside the LATERAL subquery of `lateral`."""
+    """The key of the parent row, inside a subquery: of `lateral`, unless another expression is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, sql: str = "parent.key") -> None:
         super().__init__(output_field=models.UUIDField())
+        self._sql = sql
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:  # noqa: ARG002 - Django's signature
-        """The column of the unnested parents."""
-        return "parent.key", []
+        """The column outside."""
+        return self._sql, []
 
 
 @ForeignObject.register_lookup  # relations do not inherit the lookups of plain fields
@@ -68,7 +70,7 @@ class Statement:
 
 
 def compiled(queryset: models.QuerySet[Any]) -> Statement:
-    """The text of a queryset. Costs about 0.4 ms: keep the answer (`StatementCache`)."""
+    """The text of a queryset. Costs about 0.4 ms: keep the answer (`STATEMENTS`)."""
     text, parameters = queryset.query.sql_with_params()
     return Statement(text, tuple(parameters))
 
@@ -87,27 +89,7 @@ def lateral(inner: Statement) -> Statement:
     return Statement(text, (Slot("parents"), *inner.parameters))
 
 
-class StatementCache:
-    """The least recently used statements by shape, bounded."""
-
-    def __init__(self, size: int = CACHE_SIZE) -> None:
-        self._size = size
-        self._statements: OrderedDict[Hashable, Statement] = OrderedDict()
-
-    def get(self, shape: Hashable, build: Callable[[], Statement]) -> Statement:
-        """The statement of a shape, built at first use."""
-        statement = self._statements.get(shape)
-        if statement is None:
-            statement = build()
-            self._statements[shape] = statement
-            if len(self._statements) > self._size:
-                self._statements.popitem(last=False)
-        else:
-            self._statements.move_to_end(shape)
-        return statement
-
-
-STATEMENTS = StatementCache()
+STATEMENTS: LeastRecent[Hashable, Statement] = LeastRecent(CACHE_SIZE)
 
 
 def row_reader(model: type[Model]) -> Callable[[Sequence[Any]], Model]:

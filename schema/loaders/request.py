@@ -58,12 +58,14 @@ class Loaders:
         key = ("page", query.shape, _frozen(values))
         return self._loader(key, lambda: self._pages(query, values)).load(parent)
 
-    def aggregate(self, name: str, text: str, key: uuid.UUID, default: Any = None) -> Awaitable[Any]:
-        """What a grouped statement says of one parent; the text takes a list of keys and gives (key, value...) rows.
+    def aggregate(self, name: str, text: str, key: uuid.UUID) -> Awaitable[Any]:
+        """The values of one parent's row of a grouped statement, None where it has no row for the parent.
+
+        The text takes a list of keys and gives (key, value...) rows.
 
         SQL: 1 for all parents of a tick.
         """
-        return self._loader(("aggregate", name), lambda: self._aggregates(text, default)).load(key)
+        return self._loader(("aggregate", name), lambda: self._aggregates(text)).load(key)
 
     def _rows_by_key(self, model: type[models.Model]) -> BatchFunction:
         read = row_reader(model)
@@ -121,11 +123,10 @@ class Loaders:
     ) -> list[tuple[Any, ...]]:
         return await self.snapshot.rows(statement.text, statement.bind({**values, "parents": list(parents)}))
 
-    def _aggregates(self, text: str, default: Any) -> BatchFunction:
+    def _aggregates(self, text: str) -> BatchFunction:
         async def load(keys: list[uuid.UUID]) -> list[Any]:
-            rows = await self.snapshot.rows(text, [list(keys)])
-            found = {key: rest[0] if len(rest) == 1 else tuple(rest) for key, *rest in rows}
-            return [found.get(key, default) for key in keys]
+            found = {key: values for key, *values in await self.snapshot.rows(text, [list(keys)])}
+            return [found.get(key) for key in keys]
 
         return load
 

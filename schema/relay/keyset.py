@@ -40,11 +40,12 @@ class Codec:
     width: int  # bytes; 0: a length of 2 bytes goes before
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Any]
+    sql: str  # the bytes of `pack` from the expression `{}`
 
 
-def _number(form: str) -> Codec:
+def _number(form: str, send: str) -> Codec:
     layout = struct.Struct(form)
-    return Codec(layout.size, layout.pack, lambda raw: layout.unpack(raw)[0])
+    return Codec(layout.size, layout.pack, lambda raw: layout.unpack(raw)[0], send)
 
 
 def _text(raw: bytes) -> str:
@@ -56,22 +57,24 @@ def _text(raw: bytes) -> str:
 
 _INT4, _INT8 = struct.Struct(">i"), struct.Struct(">q")
 _CODECS: "dict[type[models.Field[Any, Any]], Codec]" = {
-    models.SmallIntegerField: _number(">h"),
-    models.IntegerField: _number(">i"),
-    models.BigIntegerField: _number(">q"),
-    models.FloatField: _number(">d"),
+    models.SmallIntegerField: _number(">h", "int2send({})"),
+    models.IntegerField: _number(">i", "int4send({})"),
+    models.BigIntegerField: _number(">q", "int8send({})"),
+    models.FloatField: _number(">d", "float8send({})"),
     models.DateField: Codec(
         4,
         lambda day: _INT4.pack((day - _EPOCH_DAY).days),
         lambda raw: _EPOCH_DAY + datetime.timedelta(days=_INT4.unpack(raw)[0]),
+        "date_send({})",
     ),
     models.DateTimeField: Codec(
         8,
         lambda moment: _INT8.pack((moment - _EPOCH) // _MICROSECOND),
         lambda raw: _EPOCH + datetime.timedelta(microseconds=_INT8.unpack(raw)[0]),
+        "timestamptz_send({})",
     ),
-    models.UUIDField: Codec(16, lambda key: key.bytes, lambda raw: uuid.UUID(bytes=raw)),
-    models.TextField: Codec(0, str.encode, _text),
+    models.UUIDField: Codec(16, lambda key: key.bytes, lambda raw: uuid.UUID(bytes=raw), "uuid_send({})"),
+    models.TextField: Codec(0, str.encode, _text, "int2send(octet_length({0})::int2) || textsend({0})"),
 }
 
 
@@ -107,6 +110,14 @@ class Keyset:
             raw = codec.pack(getattr(row, column))
             parts.append(raw if codec.width else len(raw).to_bytes(2, "big") + raw)
         return base64.b64encode(b"".join(parts)).decode()
+
+    def cursor_sql(self, alias: str) -> str:
+        """The same as `cursor`, made by PostgreSQL of the row with that alias."""
+        sends = zip(self.columns, self._codecs, strict=True)
+        parts = [codec.sql.format(f'{alias}."{column}"') for column, codec in sends]
+        encoded = f"encode('\\x{self._fingerprint.hex()}'::bytea || {' || '.join(parts)}, 'base64')"
+        # PostgreSQL breaks base64 into lines, of which fixed widths never need a second one.
+        return encoded if all(codec.width for codec in self._codecs) else f"translate({encoded}, E'\\n', '')"
 
     def position(self, cursor: str) -> tuple[Any, ...]:
         """The sort key that a cursor holds.

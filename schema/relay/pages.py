@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Expression, Q
 
 from backend.db.reads import Snapshot
 from backend.db.sql import STATEMENTS, ParentKey, Slot, Statement, compiled, lateral, row_reader
@@ -70,30 +70,34 @@ class PageQuery:
 
     def statement(self) -> Statement:
         """The rows of the page and one more, with `parents` as a slot where the list is nested."""
-        return STATEMENTS.get(("page", *self.shape), self._build)
+        return STATEMENTS.get(("page", *self.shape), lambda: self._nested(_limited(self.rows(ParentKey()))))
 
     def count_statement(self) -> Statement:
         """How many rows the list has, counted up to the cap."""
-        return STATEMENTS.get(("count", self.source.key, self.filter.shape), self._build_count)
+        key = ("count", self.source.key, self.filter.shape)
+        return STATEMENTS.get(key, lambda: self._nested(self.count(ParentKey())))
 
-    def _build(self) -> Statement:
+    def rows(self, parent: Expression) -> Statement:
+        """The rows after (or before) the cursors, in the order asked for, without a limit."""
         page = self.arguments
-        rows = self._filtered().order_by(*self.keyset.sorted(backward=page.backward))
+        rows = self._filtered(parent).order_by(*self.keyset.sorted(backward=page.backward))
         if page.after is not None:
             rows = rows.filter(self.keyset.beyond("after", after=True))
         if page.before is not None:
             rows = rows.filter(self.keyset.beyond("before", after=False))
-        statement = _limited(compiled(rows))
+        return compiled(rows)
+
+    def count(self, parent: Expression) -> Statement:
+        """The number of rows under the filter, with the cap as the slot `limit`."""
+        inner = _limited(compiled(self._filtered(parent).order_by().values("id")))
+        return Statement(f"SELECT count(*) FROM ({inner.text}) AS bounded", inner.parameters)
+
+    def _nested(self, statement: Statement) -> Statement:
         return lateral(statement) if self.source.parent else statement
 
-    def _build_count(self) -> Statement:
-        inner = _limited(compiled(self._filtered().order_by().values("id")))
-        counted = Statement(f"SELECT count(*) FROM ({inner.text}) AS bounded", inner.parameters)
-        return lateral(counted) if self.source.parent else counted
-
-    def _filtered(self) -> models.QuerySet[Any]:
+    def _filtered(self, parent: Expression) -> models.QuerySet[Any]:
         rows = self.source.rows().filter(self.filter.condition)
-        return rows.filter(Q(**{self.source.parent: ParentKey()})) if self.source.parent else rows
+        return rows.filter(Q(**{self.source.parent: parent})) if self.source.parent else rows
 
 
 def _limited(statement: Statement) -> Statement:

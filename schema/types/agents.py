@@ -16,6 +16,7 @@ from backend.agents.models import (
     Trigger,
 )
 from backend.core.actor import Right
+from schema.declarations import Conversion
 from schema.declare import (
     aggregate,
     child_first,
@@ -45,14 +46,10 @@ class SeverityCounts:
     info: int = strawberry.field(description="Of severity INFO.")
 
 
-def _severities(found: tuple[int, ...]) -> SeverityCounts:
-    critical, high, medium, low, info = found
-    return SeverityCounts(critical=critical, high=high, medium=medium, low=low, info=info)
-
-
+_LEVELS = {"critical": 4, "high": 3, "medium": 2, "low": 1, "info": 0}
 _OPEN_FINDINGS = (
     "SELECT agent_id, "
-    + ", ".join(f"count(*) FILTER (WHERE severity = {level})" for level in (4, 3, 2, 1, 0))
+    + ", ".join(f"count(*) FILTER (WHERE severity = {level}) AS {name}" for name, level in _LEVELS.items())
     + " FROM finding_state WHERE status IN ('OPEN', 'REOPENED') AND agent_id = ANY(%s) GROUP BY agent_id"
 )
 
@@ -65,9 +62,11 @@ class AgentTool:
     skipped: bool = strawberry.field(description="Whether it could not do its work, which makes a run INCONCLUSIVE.")
 
 
-def _web_address(uri: str) -> str:
-    """The address if it leads to a page: a link with another scheme could run a script in a browser."""
-    return uri if uri.startswith(("https://", "http://")) else ""
+# A link with another scheme could run a script in a browser.
+_web_address = Conversion(
+    lambda uri: uri if uri.startswith(("https://", "http://")) else "",
+    lambda uri: f"CASE WHEN starts_with({uri}, 'https://') OR starts_with({uri}, 'http://') THEN {uri} ELSE '' END",
+)
 
 
 def _tools(found: list[dict[str, Any]]) -> list[AgentTool]:
@@ -189,8 +188,8 @@ class Agent(Node):
         "Findings that are open across runs, by severity.",
         "agent.open_findings",
         _OPEN_FINDINGS,
-        _severities,
-        (0, 0, 0, 0, 0),
+        SeverityCounts,
+        tuple(_LEVELS),
     )
 
 

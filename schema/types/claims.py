@@ -13,6 +13,7 @@ from backend.core.actor import Right
 from backend.payers.models import Payer as PayerRow
 from backend.payers.models import ProcedureCode as ProcedureCodeRow
 from backend.payers.models import ProcedureGroup as ProcedureGroupRow
+from schema.declarations import Conversion
 from schema.declare import child_page, column, global_id, hexadecimal, money, orders, to_one
 from schema.phi import PhiKind
 from schema.relay.connection import Connection
@@ -48,6 +49,9 @@ BATCH_ISSUES = ListSource(
 )
 
 
+_STEM = Conversion(lambda name: name.split(".")[0], lambda name: f"split_part({name}, '.', 1)")
+
+
 @strawberry_django.type(
     models.ImportBatch, name="ImportBatch", description="One file that was sent, and what became of its rows."
 )
@@ -56,9 +60,7 @@ class ImportBatch(Node):
     kind: BatchKind = column("What the file holds.", "kind")
     status: BatchStatus = column("How far the import has come.", "status")
     filename: str = column("Hash and extension of the file's name: names of files can name patients.", "filename")
-    filename_hash: str = column(
-        "Hash of the file's name, without its extension.", "filename", lambda name: name.split(".")[0]
-    )
+    filename_hash: str = column("Hash of the file's name, without its extension.", "filename", _STEM)
     file_sha256: str = column("SHA-256 of the file, 64 hexadecimal digits.", "file_sha256", hexadecimal)
     file_bytes: BigIntValue = column("Size of the file in bytes.", "file_bytes")
     rows_total: int = column("Rows in the file, without the header.", "rows_total")

@@ -24,7 +24,7 @@ GRAPHQL = "application/graphql-response+json"
 
 
 @pytest.fixture
-async def http(reads: Reads, writes: WriteThreads) -> AsyncIterator[httpx.AsyncClient]:
+async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
@@ -292,7 +292,7 @@ async def test_a_bug_of_the_endpoint_is_masked(http: httpx.AsyncClient, monkeypa
     def explode(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("schema.http.app.operation_of", explode)
+    monkeypatch.setattr("schema.http.app.prepare", explode)
     answer = await http.post("/graphql", json=VIEWER)
 
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (500, "INTERNAL")

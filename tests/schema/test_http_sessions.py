@@ -16,7 +16,7 @@ from django.db import connection
 from backend.accounts.models import Membership, Organization, User
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.core.tenancy import acting_for
-from backend.db.reads import Reads, connection_url
+from backend.db.reads import Reads, Snapshot, connection_url
 from backend.db.writes import WriteThreads
 from schema.declare import resolver
 from schema.http.app import GraphQLApp
@@ -27,7 +27,7 @@ VIEWER = {"query": "{ viewer { role organization { name } } }"}
 
 
 @pytest.fixture
-async def http(reads: Reads, writes: WriteThreads) -> AsyncIterator[httpx.AsyncClient]:
+async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
@@ -79,6 +79,7 @@ async def test_an_unknown_address_is_not_found(http: httpx.AsyncClient) -> None:
     assert (await http.post("/graphql/elsewhere", json=VIEWER)).status_code == 404
 
 
+@pytest.mark.parametrize("way", ["reference"], indirect=True)
 async def test_a_late_operation_ends_at_its_deadline(
     http: httpx.AsyncClient, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,14 +170,19 @@ async def _leaving_client(app: GraphQLApp, headers: dict[str, str], query: str) 
 
 
 async def test_a_client_that_leaves_stops_its_statement(
-    reads: Reads, writes: WriteThreads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+    reads: Reads,
+    writes: WriteThreads,
+    organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
 ) -> None:
     cookie = await in_thread(_sign_in, organization, "ANALYST")
 
-    async def slow(snapshot: Any, _query: Any) -> None:
+    async def slow(snapshot: Snapshot, *_: object, **__: object) -> None:
         await snapshot.rows("SELECT pg_sleep(20) AS planted_for_a_leaving_client")
 
     monkeypatch.setattr("schema.declare.root_page", slow)
+    monkeypatch.setattr(Snapshot, "texts", slow)
     headers = {**cookie, "content-type": "application/json"}
     sent = await asyncio.wait_for(_leaving_client(GraphQLApp(reads, writes), headers, "{ payers { totalCount } }"), 10)
 

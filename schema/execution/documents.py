@@ -1,0 +1,71 @@
+"""Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cache
+
+from django.conf import settings
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    validate,
+)
+
+from backend.core.least_recent import LeastRecent
+from schema.build import core_schema
+from schema.execution.selection import condition_variables
+from schema.limits import operation_of, parsed
+
+_DOCUMENTS = 512
+_FORMS = 32  # of one operation: rights times values of the variables in @skip and @include
+
+
+@dataclass(slots=True, eq=False)
+class Prepared:
+    """One operation of a document, ready to be executed any number of times."""
+
+    schema: GraphQLSchema
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    fragments: dict[str, FragmentDefinitionNode]
+    errors: list[GraphQLError]  # of validation
+    conditions: tuple[str, ...]  # variables that decide what is selected
+    forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
+
+    @property
+    def kind(self) -> OperationType:
+        """Query, mutation or subscription."""
+        return self.operation.operation
+
+    @property
+    def name(self) -> str | None:
+        """The operation's name."""
+        return self.operation.name.value if self.operation.name else None
+
+
+@cache
+def _documents() -> LeastRecent[tuple[str, str | None], Prepared]:
+    return LeastRecent(_DOCUMENTS, weight=lambda key: len(key[0]), capacity=settings.ENVIRONMENT.document_cache_bytes)
+
+
+def prepare(text: str, operation_name: str | None) -> Prepared:
+    """The operation that is meant.
+
+    Raises:
+        GraphQLError: not a document.
+        LimitExceeded and others of schema.limits: more than a document may hold.
+    """
+    return _documents().get((text, operation_name), lambda: _prepare(text, operation_name))
+
+
+def _prepare(text: str, operation_name: str | None) -> Prepared:
+    schema, document = core_schema(), parsed(text)
+    operation = operation_of(document, operation_name)
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    errors = validate(schema, document)
+    conditions = () if errors else condition_variables(operation, fragments)
+    return Prepared(schema, document, operation, fragments, errors, conditions)

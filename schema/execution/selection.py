@@ -1,0 +1,136 @@
+"""What an operation selects: the specification's CollectFields, on the syntax tree alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    BooleanValueNode,
+    DirectiveNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLObjectType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    VariableNode,
+    Visitor,
+    is_abstract_type,
+    visit,
+)
+from graphql.language import NamedTypeNode
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """One response key of an object: the field, and every place in the document that asks for it."""
+
+    key: str
+    name: str
+    nodes: tuple[FieldNode, ...]
+
+
+def collect(
+    schema: GraphQLSchema,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    variables: Mapping[str, Any],
+    object_type: GraphQLObjectType,
+    selection_sets: Iterable[SelectionSetNode],
+) -> dict[str, Selection]:
+    """The fields of an object type by response key, in the order of their first appearance.
+
+    `variables` are the coerced values; only those in @skip and @include are read.
+    """
+    found: dict[str, list[FieldNode]] = {}
+    collector = _Collector(schema, fragments, variables, object_type, found)
+    for selection_set in selection_sets:
+        collector.add(selection_set)
+    return {key: Selection(key, nodes[0].name.value, tuple(nodes)) for key, nodes in found.items()}
+
+
+class _Collector:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        variables: Mapping[str, Any],
+        object_type: GraphQLObjectType,
+        found: dict[str, list[FieldNode]],
+    ) -> None:
+        self._schema, self._fragments, self._variables, self._type = schema, fragments, variables, object_type
+        self._found = found
+        self._visited: set[str] = set()
+
+    def add(self, selection_set: SelectionSetNode) -> None:
+        for node in selection_set.selections:
+            if self._included(node):
+                self._add(node)
+
+    def _add(self, node: SelectionNode) -> None:
+        if isinstance(node, FieldNode):
+            key = node.alias.value if node.alias else node.name.value
+            self._found.setdefault(key, []).append(node)
+        elif isinstance(node, InlineFragmentNode):
+            if self._applies(node.type_condition):
+                self.add(node.selection_set)
+        elif isinstance(node, FragmentSpreadNode) and node.name.value not in self._visited:
+            self._visited.add(node.name.value)
+            fragment = self._fragments.get(node.name.value)
+            if fragment is not None and self._applies(fragment.type_condition):
+                self.add(fragment.selection_set)
+
+    def _applies(self, condition: NamedTypeNode | None) -> bool:
+        if condition is None or condition.name.value == self._type.name:
+            return True
+        named = self._schema.get_type(condition.name.value)
+        if not is_abstract_type(named):
+            return False
+        return self._schema.is_sub_type(named, self._type)
+
+    def _included(self, node: SelectionNode) -> bool:
+        for directive in node.directives or ():
+            name = directive.name.value
+            if name in ("skip", "include") and self._condition(directive) is (name == "skip"):
+                return False
+        return True
+
+    def _condition(self, directive: DirectiveNode) -> bool:
+        value = next(argument.value for argument in directive.arguments or () if argument.name.value == "if")
+        if isinstance(value, VariableNode):
+            return bool(self._variables.get(value.name.value))
+        return isinstance(value, BooleanValueNode) and value.value
+
+
+class _Conditions(Visitor):
+    """Finds the variables in @skip and @include, and the fragments that are spread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variables: set[str] = set()
+        self.spreads: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        if node.name.value in ("skip", "include"):
+            values = (argument.value for argument in node.arguments or ())
+            self.variables.update(value.name.value for value in values if isinstance(value, VariableNode))
+
+    def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
+        self.spreads.add(node.name.value)
+
+
+def condition_variables(
+    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> tuple[str, ...]:
+    """The names of the variables on which it depends what is selected, sorted."""
+    visitor = _Conditions()
+    visit(operation, visitor)
+    done: set[str] = set()
+    while waiting := visitor.spreads - done:
+        for name in waiting:
+            done.add(name)
+            if name in fragments:
+                visit(fragments[name], visitor)
+    return tuple(sorted(visitor.variables))

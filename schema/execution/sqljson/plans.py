@@ -1,0 +1,128 @@
+"""What answers one plain root field: its statements, and how their rows become the JSON text of its value."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from django.conf import settings
+from django.db.models import Expression
+
+from backend.db.reads import TextRow
+from backend.db.sql import Slot, Statement
+from schema.execution.sqljson.compiler import Compiler, PageCell, PageText
+from schema.execution.sqljson.outline import Bound, Page, Row, Use
+from schema.execution.sqljson.parameters import Parameter
+from schema.execution.sqljson.texts import MISFIT_BYTE, concat
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement with numbered parameters."""
+
+    text: bytes
+    parameters: tuple[Parameter, ...]
+
+
+class Plan(Protocol):
+    """The statements of a root field and their rendering; one plan serves every request of its shape."""
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """The statements, in the order in which `render` takes their rows."""
+
+    def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
+        """The JSON text of the field's value; with MISFIT_BYTE in it where the executor has to make an error."""
+
+
+def _query(compiler: Compiler, text: str) -> Query:
+    return Query(text.encode(), tuple(compiler.parameters))
+
+
+@dataclass(frozen=True, slots=True)
+class RowPlan:
+    """One row by its id."""
+
+    queries: tuple[Query, ...]
+    required: bool
+
+    @classmethod
+    def of(cls, row: Row, bounds: Sequence[Bound], *, required: bool) -> "RowPlan":
+        """Compiles it; the first bound has the slot `id`."""
+        compiler = Compiler(bounds)
+        alias = compiler.alias()
+        cells = concat(compiler.row(row, alias))
+        key = compiler.placed(Statement("%s", (Slot("id"),)))
+        text = f'SELECT {cells} FROM {row.model._meta.db_table} {alias} WHERE {alias}."id" = {key}'
+        return cls((_query(compiler, text),), required)
+
+    def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
+        """The object, or null."""
+        rows = results[0]
+        if rows:
+            return rows[0][0] or MISFIT_BYTE
+        return MISFIT_BYTE if self.required else b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class PagePlan:
+    """A page: one text row per row of the list, joined here; and the count, if it is wanted."""
+
+    queries: tuple[Query, ...]
+    pieces: tuple[bytes | PageCell, ...]
+    size: int
+    backward: bool
+    listed: bool  # whether the first statement reads the rows
+    cursor: int  # column of the cursor
+
+    @classmethod
+    def of(cls, page: Page, bounds: Sequence[Bound]) -> "PagePlan":
+        """Compiles it; the first bound is the page's."""
+        parent = Slot("parent")
+        query = bounds[page.use.number].page
+        compiler = Compiler(bounds)
+        alias = compiler.alias()
+        text = compiler.page(page.connection, page.use, alias)
+        queries = []
+        listed = bool(text.lists or text.cursor) or any(piece == PageCell("more") for piece in text.pieces)
+        if listed:
+            queries.append(_rows(compiler, text, page.use, parent, alias))
+        if text.counted:
+            counting = Compiler(bounds)
+            queries.append(_query(counting, counting.count_of(page.use, parent)))
+        pieces = tuple(piece.encode() if isinstance(piece, str) else piece for piece in text.pieces)
+        arguments = query.arguments
+        return cls(tuple(queries), pieces, arguments.size, arguments.backward, listed, len(text.lists))
+
+    def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
+        """The connection."""
+        rows = results[0] if self.listed else ()
+        more = len(rows) > self.size
+        rows = rows[: self.size]
+        if self.backward:
+            rows = rows[::-1]
+        count = int(results[-1][0][0] or 0) if len(results) > self.listed else 0
+        return b"".join(
+            piece if isinstance(piece, bytes) else self._cell(piece, rows, count, more=more) for piece in self.pieces
+        )
+
+    def _cell(self, piece: PageCell, rows: Sequence[TextRow], count: int, *, more: bool) -> bytes:
+        cap = settings.ENVIRONMENT.count_cap
+        match piece.name:
+            case "list":
+                number = piece.number
+                return b",".join([row[number] or MISFIT_BYTE for row in rows])
+            case "more":
+                return b"true" if more else b"false"
+            case "start" | "end":
+                cursor = rows[0 if piece.name == "start" else -1][self.cursor] if rows else None
+                return b"null" if cursor is None else b'"' + cursor + b'"'
+            case "total":
+                return str(min(count, cap)).encode()
+            case _:
+                return b'"EXACT"' if count <= cap else b'"AT_LEAST"'
+
+
+def _rows(compiler: Compiler, text: PageText, use: Use, parent: Expression, alias: str) -> Query:
+    columns = [*text.lists, *([text.cursor] if text.cursor else [])] or ["''"]
+    source = compiler.rows_of(use, parent, alias)
+    return _query(compiler, f"SELECT {', '.join(columns)} FROM {source}")

@@ -1,0 +1,197 @@
+"""The plain root fields of an operation: their outlines, their arguments in a request, and their plans by shape."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphql import FieldNode, FragmentDefinitionNode, GraphQLNonNull, GraphQLSchema, VariableNode, Visitor, visit
+
+from backend.core.actor import Right
+from backend.core.least_recent import LeastRecent
+from schema.declarations import ChildPage, ChildTop, RootNode, RootPage, RootRow
+from schema.declare import NodeKinds, page_query
+from schema.execution.core import argument_values, python_arguments
+from schema.execution.selection import Selection
+from schema.execution.sqljson.outcome import NotPlain
+from schema.execution.sqljson.outline import Bound, Page, Row, Use
+from schema.execution.sqljson.outliner import Outliner
+from schema.execution.sqljson.parameters import parameter_text
+from schema.execution.sqljson.plans import PagePlan, Plan, RowPlan
+from schema.relay.ids import decode_id, decode_id_of
+
+_PLANS = 512  # plans of a process
+_SHARED: LeastRecent[Hashable, Plan] = LeastRecent(_PLANS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A root field in one request: its plan, and the parameters of each of its statements."""
+
+    plan: Plan
+    parameters: tuple[list[str | None], ...]
+
+
+@dataclass(slots=True, eq=False)
+class PlainField:
+    """A root field that SQL alone can answer, for given rights and conditions."""
+
+    target: Page | Row
+    uses: tuple[Use, ...]
+    required: bool
+    _fixed: dict[int, Bound] = field(default_factory=dict)  # of arguments without variables
+
+    def ready(self, variables: Any) -> Ready:
+        """What is to be executed for these variables.
+
+        Raises:
+            AppError, GraphQLError: the arguments are not good; the executor says so to the client.
+        """
+        bounds = tuple(self._fixed.get(use.number) or self._bind(use, variables) for use in self.uses)
+        key = (self, tuple(bound.shape for bound in bounds))
+        plan = _SHARED.get(key, lambda: self._plan(bounds))
+        return Ready(
+            plan,
+            tuple(
+                [
+                    one.constant if not one.slot else parameter_text(bounds[one.bound].values[one.slot])
+                    for one in query.parameters
+                ]
+                for query in plan.queries
+            ),
+        )
+
+    def _plan(self, bounds: tuple[Bound, ...]) -> Plan:
+        if isinstance(self.target, Row):
+            return RowPlan.of(self.target, bounds, required=self.required)
+        return PagePlan.of(self.target, bounds)
+
+    def _bind(self, use: Use, variables: Any) -> Bound:
+        arguments = python_arguments(use.field, argument_values(use.field, use.node, variables))
+        found = _BINDERS[type(use.declaration)](use.declaration, arguments)
+        if not _reads_variables(use.node):
+            self._fixed[use.number] = found
+        return found
+
+
+def _page(declaration: Any, arguments: dict[str, Any]) -> Bound:
+    query = page_query(declaration.source, arguments)
+    return Bound((query.shape, query.arguments.size), query.values(), query)
+
+
+def _root_page(declaration: RootPage, arguments: dict[str, Any]) -> Bound:
+    found = _page(declaration, arguments)
+    if declaration.parent_tag:
+        kind = NodeKinds.by_tag[declaration.parent_tag]
+        key = decode_id_of(arguments["parent"], declaration.parent_tag, expected=kind.type_name)
+        found.values["parent"] = key
+    return found
+
+
+def _child_top(declaration: ChildTop, arguments: dict[str, Any]) -> Bound:
+    return _page(declaration, {"first": 1 if declaration.single else arguments["last"]})
+
+
+def _root_row(declaration: RootRow, arguments: dict[str, Any]) -> Bound:
+    return Bound("row", {"id": decode_id_of(arguments["id"], declaration.tag, expected=declaration.type_name)})
+
+
+def _root_node(_declaration: RootNode, arguments: dict[str, Any]) -> Bound:
+    return Bound("node", {"id": decode_id(arguments["id"])[1]})
+
+
+_BINDERS: dict[type, Callable[[Any, dict[str, Any]], Bound]] = {
+    ChildPage: _page,
+    ChildTop: _child_top,
+    RootPage: _root_page,
+    RootRow: _root_row,
+    RootNode: _root_node,
+}
+
+
+class PlainNode:
+    """`node(id:)`: a row of the type that its id names; one plain field for each type asked for."""
+
+    def __init__(self, outline: "Callable[[str], PlainField]", use: Use) -> None:
+        self._outline, self._use = outline, use
+        self._by_tag: dict[str, PlainField | None] = {}
+
+    def ready(self, variables: Any) -> Ready:
+        """What is to be executed for these variables.
+
+        Raises:
+            NotPlain: the type is unknown, needs a right or Python.
+            AppError, GraphQLError: the id is not good.
+        """
+        arguments = argument_values(self._use.field, self._use.node, variables)
+        tag = decode_id(arguments["id"])[0]
+        if tag not in NodeKinds.by_tag:
+            raise NotPlain("an unknown type")
+        if tag not in self._by_tag:
+            self._by_tag[tag] = _or_none(self._outline, tag)
+        found = self._by_tag[tag]
+        if found is None:
+            raise NotPlain("a type that needs Python or a right")
+        return found.ready(variables)
+
+
+def _or_none(outline: "Callable[[str], PlainField]", tag: str) -> "PlainField | None":
+    try:
+        return outline(tag)
+    except NotPlain:
+        return None
+
+
+class _Variables(Visitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def enter_variable(self, _node: VariableNode, *_: Any) -> None:
+        self.found = True
+
+
+def _reads_variables(node: FieldNode) -> bool:
+    visitor = _Variables()
+    for argument in node.arguments or ():
+        visit(argument, visitor)
+    return visitor.found
+
+
+def plain_root(
+    schema: GraphQLSchema,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    variables: Mapping[str, Any],
+    rights: frozenset[Right],
+    selection: Selection,
+) -> PlainField | PlainNode:
+    """The plain form of a root field; valid for these rights, and while the variables of @skip and @include stay.
+
+    Raises:
+        NotPlain: it needs the executor.
+    """
+    query = schema.query_type
+    if query is None or selection.name not in query.fields:
+        raise NotPlain("introspection")
+    outliner = Outliner(schema, fragments, variables, rights)
+    use = outliner.use(query, selection)
+    declaration, kind = use.declaration, use.field.type
+    required = isinstance(kind, GraphQLNonNull)
+    if isinstance(declaration, RootPage):
+        page = Page(use, outliner.connection(kind, declaration.source.model, selection))
+        return PlainField(page, tuple(outliner.uses), required)
+    if isinstance(declaration, RootRow):
+        row = outliner.row(kind, declaration.model, selection)
+        return PlainField(row, tuple(outliner.uses), required)
+    if not isinstance(declaration, RootNode):
+        raise NotPlain("a root field that is no page or row")
+
+    def of_type(tag: str) -> PlainField:
+        node = NodeKinds.by_tag[tag]
+        if node.right not in rights:
+            raise NotPlain("a right is missing")
+        typed = Outliner(schema, fragments, variables, rights)
+        typed.use(query, selection)
+        row = typed.row(schema.get_type(node.type_name), node.model, selection)
+        return PlainField(row, tuple(typed.uses), required=False)
+
+    return PlainNode(of_type, use)

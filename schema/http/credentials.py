@@ -1,0 +1,116 @@
+"""Who sends a request: by bearer token or by session. Rights are checked elsewhere, field by field."""
+
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from django.conf import settings
+
+from backend.accounts.authentication import (
+    TOKEN_SQL,
+    TOKEN_TEXT,
+    actor_of_token,
+    authenticate_session,
+    token_key,
+    token_use_is_due,
+    token_use_record,
+)
+from backend.core.actor import Actor
+from backend.core.errors import AppError, Unauthenticated
+from backend.core.least_recent import LeastRecent
+from backend.db.reads import Premise, Reads
+from backend.db.writes import WriteThreads
+from schema.http.messages import Headers, HttpError
+
+_PREFLIGHT_HEADERS = ("x-csrftoken", "x-requested-with", "graphql-require-preflight")
+_REMEMBERED = 1_000  # tokens per process
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, None without credentials; and what the answer rests on where that was known from before."""
+
+    actor: Actor | None
+    premise: Premise | None = None
+
+
+NOBODY = Principal(None)
+
+
+class Credentials:
+    """Finds the principal of a request.
+
+    A token that was seen before is not looked up again: its principal carries a premise, with which the first statement
+    of the operation looks at the token once more. So a revoked token gets no answer, and no round trip is spent on it.
+    """
+
+    def __init__(self, reads: Reads, writes: WriteThreads) -> None:
+        self._reads, self._writes = reads, writes
+        self._known: LeastRecent[bytes, Principal] = LeastRecent(_REMEMBERED)
+
+    async def of(self, headers: Headers) -> Principal:
+        """Who asks, perhaps with a premise.
+
+        Raises:
+            HttpError: 401 for credentials that are not good, 403 for a request that another site may have caused, 503
+                where they cannot be looked at.
+        """
+        return await self._find(headers, anew=False)
+
+    async def anew(self, headers: Headers) -> Principal:
+        """The same without trusting what was known; to be asked where a premise did not hold."""
+        return await self._find(headers, anew=True)
+
+    async def _find(self, headers: Headers, *, anew: bool) -> Principal:
+        scheme, _, secret = headers.get("authorization").partition(" ")
+        try:
+            if scheme.lower() == "bearer":
+                return await self._by_token(secret.strip(), anew=anew)
+            key = _session_key(headers.get("cookie"))
+            if key is None:
+                return NOBODY
+            _refuse_foreign(headers)
+            return Principal(await self._writes.run(authenticate_session, key))
+        except Unauthenticated as error:
+            if scheme.lower() != "bearer":
+                return NOBODY  # an ended session is like none
+            raise HttpError(401, error.code, error.message, {"www-authenticate": "Bearer"}) from None
+        except AppError as error:
+            raise HttpError(403 if error.code == "FORBIDDEN" else 503, error.code, error.message) from None
+
+    async def _by_token(self, secret: str, *, anew: bool) -> Principal:
+        key = token_key(secret)
+        known = None if anew else self._known.peek(key)
+        if known is None:
+            known = await self._looked_up(key)
+        actor = known.actor
+        if actor is not None and actor.token_id is not None and token_use_is_due(actor.token_id):
+            await self._writes.run(token_use_record, actor)
+        return known
+
+    async def _looked_up(self, key: bytes) -> Principal:
+        self._known.forget(key)
+        async with self._reads.snapshot(None) as snapshot:
+            rows = await snapshot.rows(f"SELECT token.*, {TOKEN_TEXT} FROM ({TOKEN_SQL}) AS token", [key, key])
+        *row, text = rows[0] if rows else (None,)
+        actor = actor_of_token(row or None)
+        return self._known.get(key, lambda: Principal(actor, Premise(TOKEN_TEXT, (key,), text)))
+
+
+def _session_key(cookie: str) -> str | None:
+    try:
+        found = SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def _refuse_foreign(headers: Headers) -> None:
+    """A browser sends the session's cookie along with requests that another site makes.
+
+    JSON needs a preflight, which is never granted; a form with files does not, so it must carry a header that does.
+    """
+    origin = headers.get("origin")
+    if origin and origin.partition("://")[2] != headers.get("host"):
+        raise HttpError(403, "FORBIDDEN", "The request comes from another site.")
+    if headers.media_type == "multipart/form-data" and not any(headers.get(name) for name in _PREFLIGHT_HEADERS):
+        raise HttpError(403, "FORBIDDEN", "Files sent with a session need the header X-CSRFToken.")
