@@ -13,16 +13,17 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from psycopg import sql
 from pytest_django.plugin import blocking_manager_key
 
 from backend.accounts.models import Organization
-from backend.config.databases import embedded_server
 from backend.core.actor import Actor, Role
 from backend.db.bootstrap import create_database
 from backend.db.reads import Reads, process_reads
 from backend.db.writes import WriteThreads
+from tests import server
 from tests.api import Api
-from tests.environment import ROOT
+from tests.environment import EXTERNAL, ROOT, RUN
 
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
@@ -45,24 +46,24 @@ def _use(name: str) -> None:
 
 def _template(superuser: str) -> str:
     """The migrated database that every worker clones; the first worker makes it."""
-    name = "test_template"
+    name, building = server.database_name("template"), server.database_name("build")
     with psycopg.connect(superuser, autocommit=True) as admin:
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return name
-        create_database(superuser, "test_build")
-        _use("test_build")
+        server.prepare()
+        create_database(superuser, building)
+        _use(building)
         call_command("migrate", verbosity=0)
         _use("postgres")
-        admin.execute(f"ALTER DATABASE test_build RENAME TO {name}")
+        admin.execute(f"ALTER DATABASE {building} RENAME TO {name}")
     return name
 
 
 @pytest.fixture(scope="session")
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of this process's own migrated database; Django's connections lead to it."""
-    server = embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options)
     superuser = server.url("postgres", "postgres")
-    name = f"test_{_WORKER}"
+    name = server.database_name(_WORKER)
     with request.config.stash[blocking_manager_key].unblock():
         with _one_process():
             create_database(superuser, name, template=_template(superuser))
@@ -131,8 +132,17 @@ def api(reads: Reads, writes: WriteThreads, actor: Actor, way: str) -> Api:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leaves nothing behind: the server ends with its last user, then its folder goes."""
+    """Leaves nothing behind: the embedded server ends with its last user, then its folder goes."""
     if hasattr(session.config, "workerinput"):
         return
-    embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options).release()
+    if EXTERNAL:
+        _drop_databases()
+    server.release()
     shutil.rmtree(ROOT, ignore_errors=True)
+
+
+def _drop_databases() -> None:
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as admin:
+        ours = f"test\\_%\\_{RUN}"
+        for (name,) in admin.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [ours]).fetchall():
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -10,7 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.db import connection, transaction
 from drift_claims import LAST, seed_claims
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -19,19 +18,18 @@ from backend.accounts.models import Organization
 from backend.alerts.models import Alert
 from backend.alerts.services import alert_rule_default
 from backend.alerts.tasks import detect_job
-from backend.config.databases import embedded_server
 from backend.core.actor import Actor
 from backend.core.errors import NotFound
 from backend.core.jobs import JobWithoutOrganization, enqueue
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun
 from backend.drift.services import detection_run_start
+from tests import server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _worker(database: str, *words: str) -> subprocess.Popen[str]:
-    server = embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options)
     environment = {**os.environ, "DRIFTGRAPH_DATABASE_URL": server.url("app", database), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "manage.py", "worker", *words],

@@ -4,13 +4,14 @@ import uuid
 
 import psycopg
 import pytest
-from django.db import connection, connections
+from django.db import connection
 from django.db.utils import ProgrammingError
 
 from backend.accounts.models import Organization
 from backend.audit.models import AuditEntry
 from backend.core.tenancy import acting_for
 from backend.payers.models import Payer, PayerAlias
+from tests import server
 
 TENANT_TABLES = """
 SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity
@@ -126,9 +127,7 @@ def test_audit_entries_can_be_added_but_never_changed(organization: Organization
 
 
 def test_the_auditor_reads_the_trail_and_nothing_else(database: str) -> None:
-    with psycopg.connect(
-        host=connections["default"].settings_dict["HOST"], dbname=database, user="auditor", autocommit=True
-    ) as auditor:
+    with psycopg.connect(server.url("auditor", database), autocommit=True) as auditor:
         assert auditor.execute("SELECT count(*) FROM audit_entry").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             auditor.execute("SELECT count(*) FROM claim")

@@ -15,9 +15,8 @@ import httpx
 import psycopg
 import pytest
 import yaml
-from django.conf import settings
 
-from backend.config.databases import embedded_server
+from tests import server
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
@@ -32,8 +31,8 @@ def compose() -> dict:
 
 def addresses_of_nothing() -> dict[str, str]:
     """Addresses of a database that does not exist yet, on the test's own server."""
-    server = embedded_server(str(settings.ENVIRONMENT.data_dir.resolve()), settings.ENVIRONMENT.embedded_options)
-    name = f"test_docker_{uuid.uuid4().hex[:8]}"
+    server.prepare()
+    name = server.database_name(f"docker_{uuid.uuid4().hex[:8]}")
     return {
         "DRIFTGRAPH_SUPERUSER_DATABASE_URL": server.url("postgres", "postgres"),
         "DRIFTGRAPH_OWNER_DATABASE_URL": server.url("owner", name),
