@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
-from backend.ingestion.csv_records import CsvRecords, canonical_header, check_duplicates, printable_name
+from backend.ingestion.csv_records import CsvReader, CsvRecords, canonical_header, check_duplicates, printable_name
 from backend.ingestion.errors import MissingColumn
 from backend.ingestion.files import FileProfile
 from backend.ingestion.keys import ClaimHasher
@@ -72,7 +72,7 @@ def read_claims(
     return ClaimsReader(path, profile, hasher, options)
 
 
-class ClaimsReader:
+class ClaimsReader(CsvReader):
     """Iterates (claim or None, issues); the claim is None when an issue is an ERROR.
 
     `columns` are the known columns found. `dropped_columns` maps unknown columns to their number of filled cells; it is
@@ -92,24 +92,9 @@ class ClaimsReader:
         unknown = [position for position, name in enumerate(names) if name not in COLUMNS]
         self._unknown = [(position, printable_name(profile.header[position], position + 1)) for position in unknown]
         self.dropped_columns = {name: 0 for _, name in self._unknown}
-        self._records = CsvRecords(path, profile)
+        super().__init__(CsvRecords(path, profile))
         # An absent column points at a blank cell that is appended to every record.
         self._row = RowParser([names.index(name) if name in names else len(names) for name in COLUMNS], hasher, options)
-
-    @property
-    def rows_read(self) -> int:
-        """Records so far, broken ones included."""
-        return self._records.rows_read
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file so far, to within a thousand rows."""
-        return self._records.bytes_read
-
-    @property
-    def file_issues(self) -> list[Issue]:
-        """What was found about the file as a whole."""
-        return self._records.file_issues
 
     def __iter__(self) -> Iterator[StagedRow]:
         parse, unknown = self._row.parse, self._unknown

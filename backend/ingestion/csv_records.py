@@ -112,3 +112,25 @@ class CsvRecords:
             self.rows_read += 1
             truncated = last and short and line == final and not self._profile.ends_with_newline
             yield line, None, issue("E906" if truncated else "E901", line)
+
+
+class CsvReader:
+    """What a reader of one kind of file says about the file while its records are read."""
+
+    def __init__(self, records: CsvRecords) -> None:
+        self._records = records
+
+    @property
+    def rows_read(self) -> int:
+        """Records so far, broken and skipped ones included."""
+        return self._records.rows_read
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file so far, to within a thousand rows."""
+        return self._records.bytes_read
+
+    @property
+    def file_issues(self) -> list[Issue]:
+        """What was found about the file as a whole."""
+        return self._records.file_issues

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from backend.core.errors import LimitExceeded
-from backend.ingestion.csv_records import CsvRecords, canonical_header, check_duplicates, printable_name
+from backend.ingestion.csv_records import CsvReader, CsvRecords, canonical_header, check_duplicates, printable_name
 from backend.ingestion.errors import MissingColumn, UnknownField, UnknownMeasure, UnmappedHeader
 from backend.ingestion.files import FileProfile
 from backend.ingestion.records import DateFormat, Issue, Severity
@@ -89,7 +89,7 @@ def read_outcome_counts(
     return OutcomeCountsReader(path, profile, options)
 
 
-class OutcomeCountsReader:
+class OutcomeCountsReader(CsvReader):
     """Iterates (figure or None, issues) in file order, after the whole file was read; None where the row is not loaded.
 
     Rows that repeat a figure (C102) collapse into the first. Of figures that conflict the one with the largest total is
@@ -108,24 +108,9 @@ class OutcomeCountsReader:
         self.dropped_columns = tuple(
             printable_name(name, position + 1) for position, name in enumerate(profile.header) if position not in used
         )
-        self._records = CsvRecords(path, profile)
+        super().__init__(CsvRecords(path, profile))
         self._parser = _CountParser(self._positions, options)
         self.rows_skipped = 0
-
-    @property
-    def rows_read(self) -> int:
-        """Records so far, broken and skipped ones included."""
-        return self._records.rows_read
-
-    @property
-    def bytes_read(self) -> int:
-        """Bytes of the file so far."""
-        return self._records.bytes_read
-
-    @property
-    def file_issues(self) -> list[Issue]:
-        """What was found about the file as a whole."""
-        return self._records.file_issues
 
     def __iter__(self) -> Iterator[tuple[StagedCount | None, tuple[Issue, ...]]]:
         rows: list[tuple[StagedCount | None, tuple[Issue, ...]]] = []

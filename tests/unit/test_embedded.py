@@ -2,11 +2,9 @@
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +13,8 @@ import psycopg
 import pytest
 
 from backend.db.embedded import EmbeddedServer
+from tests.unit.conftest import FAST
 
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 ROOT = Path(__file__).parents[2]
 
 # A user process: takes the server, says so, and goes on until its input ends.
@@ -39,25 +37,6 @@ else:
     os.close(1)
     import time; time.sleep(60)
 """
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Path]:
-    """A stopped cluster to copy, which takes a third of the time of making one."""
-    folder = Path(tempfile.mkdtemp(prefix="embedded-"))
-    folder.chmod(0o711)
-    EmbeddedServer(folder / "data", options=FAST).acquire().release()
-    yield folder / "data"
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # pytest's own temporary folder is closed to the account that a root process runs the server as.
-    folder = Path(tempfile.mkdtemp(prefix="embedded-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -19,30 +19,11 @@ import pytest
 
 from backend.db import embedded, embedded_cluster, embedded_errors, embedded_guard
 from backend.db.embedded import EmbeddedServer
+from tests.unit.conftest import FAST
 
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 NOBODY = 65534
 MOUNT, UMOUNT = (shutil.which(name) or "" for name in ("mount", "umount"))
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused by PostgreSQL and may mount")
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Path]:
-    """A stopped cluster to copy, which takes a third of the time of making one."""
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    folder.chmod(0o711)
-    EmbeddedServer(folder / "data", options=FAST).acquire().release()
-    yield folder / "data"
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # pytest's own temporary folder is closed to the account that a root process runs the server as.
-    new = Path(tempfile.mkdtemp(prefix="faults-"))
-    new.chmod(0o711)
-    yield new
-    shutil.rmtree(new)
 
 
 @pytest.fixture
