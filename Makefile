@@ -70,9 +70,9 @@ graphiql: ## rebuild the GraphiQL bundle (needs Node)
 
 requirements: ## lock the dependencies anew (needs uv)
 	UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url requirements/main.in -o requirements/main.txt
+	  --generate-hashes --no-strip-extras --no-emit-index-url requirements/main.in -o requirements/main.txt
 	UV_CUSTOM_COMPILE_COMMAND="make requirements" uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url requirements/dev.in -o requirements/dev.txt
+	  --generate-hashes --no-strip-extras --no-emit-index-url requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove what can be made again; the database under .data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
