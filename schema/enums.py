@@ -118,6 +118,16 @@ described(
     name="DetectionRunKind",
 )
 described(
+    drift.RunError,
+    "Why a detection run failed.",
+    {
+        "BAD_USER_INPUT": "Its configuration or the counts that it looks at contradict themselves.",
+        "TIMEOUT": "The database did not answer in time; ask for the run again.",
+        "INTERNAL": "Something went wrong on the server; the id of the run finds it in the log.",
+    },
+    name="DetectionRunError",
+)
+described(
     drift.Source,
     "What a detection run looks at.",
     {

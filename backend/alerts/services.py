@@ -101,12 +101,12 @@ def alerts_evaluate(*, actor: Actor, run: DetectionRun) -> AlertsEvaluated:
     """What the enabled rules make of the live events of the run's source; repeating it changes nothing.
 
     All live events count, not only those that this run touched, so that an evaluation that was cut off is made up
-    for by the next. A back-test or a run without result changes nothing.
+    for by the next. A back-test, a what-if or a run without result changes nothing.
 
     SQL: 2 or 3.
     """
     actor.require(Right.DETECT)
-    if run.kind == RunKind.BACKTEST or run.status != RunStatus.SUCCEEDED:
+    if run.kind == RunKind.BACKTEST or run.what_if or run.status != RunStatus.SUCCEEDED:
         return AlertsEvaluated()
     with write(actor), connection.cursor() as cursor:
         cursor.execute(_MATCHES, {"source": run.source, "nested": NESTED})

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
-from procrastinate.contrib.django import app
 
 from backend.audit.services import record
 from backend.claims import loading_sql as sql
@@ -25,6 +24,7 @@ from backend.claims.quality import report_make
 from backend.claims.staging import Progress
 from backend.core.actor import Actor, Right
 from backend.core.errors import BadUserInput, Conflict, NotFound
+from backend.core.jobs import enqueue
 from backend.core.tenancy import write
 from backend.ingestion.claims_csv import read_claims
 from backend.ingestion.files import FileKind, FileProfile, inspect_file, sanitised_filename
@@ -158,8 +158,7 @@ def import_enqueue(*, actor: Actor, path: Path, options: ImportOptions) -> Impor
             if created:
                 _copy_private(path, spooled)
                 record(actor=actor, action=AuditAction.ENQUEUE, object_type="import_batch", object_ids=[batch.id])
-                job = app.configure_task(IMPORT_JOB, queue=IMPORT_QUEUE)
-                job.defer(organization_id=str(actor.organization_id), batch_id=str(batch.id))
+                enqueue(IMPORT_JOB, actor, queue=IMPORT_QUEUE, batch_id=batch.id)
     except BaseException:
         spooled.unlink(missing_ok=True)
         raise
@@ -168,6 +167,8 @@ def import_enqueue(*, actor: Actor, path: Path, options: ImportOptions) -> Impor
 
 def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
     """The batch, loaded from the spool; the spooled file is gone afterwards.
+
+    Where the database failed, batch and file are left as they were, for another attempt.
 
     Raises:
         BatchNotWaiting: It is not RECEIVED, or somebody else is loading it.
@@ -184,8 +185,8 @@ def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
             profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
             _load(actor, batch, _File(path, profile, ImportOptions.of(batch)))
     except Exception as error:
-        # Without the batch the file belongs to whoever holds it.
-        if batch is not None:
+        # Without the batch the file belongs to whoever holds it; where the database failed, the job is tried again.
+        if batch is not None and not isinstance(error, (InterfaceError, OperationalError)):
             batch_fail(actor, batch, error)
             path.unlink(missing_ok=True)
         raise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import close_old_connections, connection, transaction
-from procrastinate import RetryStrategy
+from procrastinate import RetryDecision, RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.jobs import Job
@@ -16,11 +16,22 @@ from procrastinate.manager import JobManager
 from procrastinate.types import JSONValue
 
 from backend.core.actor import Actor
-from backend.core.errors import BadUserInput
+from backend.core.errors import AppError, BadUserInput
 
 QUEUE = "default"
-# A crashed connection or a lock that took too long; the third failure stays for a person to look at.
-RETRY = RetryStrategy(max_attempts=3, wait=2, exponential_wait=4)
+
+
+class _Retry(RetryStrategy):
+    """A crashed connection or a lock that took too long is tried again; what the input brought about is not."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """When to try again, if at all; the third failure stays for a person to look at."""
+        if isinstance(exception, AppError) and not exception.retryable:
+            return None
+        return super().get_retry_decision(exception=exception, job=job)
+
+
+RETRY = _Retry(max_attempts=3, wait=2, exponential_wait=4)
 
 
 class JobWithoutOrganization(BadUserInput):

@@ -11,6 +11,7 @@ from backend.detection.types import DriftType
 
 DAYS_PER_WEEK = 7
 LARGEST_Q = 0.5
+Q_CONFIRMED = 0.01
 
 
 class InvalidConfig(BadUserInput):
@@ -50,9 +51,14 @@ def _rate_types(tau_squared: float = WEEKS_TAU_SQUARED) -> dict[DriftType, TypeC
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that decides what a run finds, besides the data. Equal configs have equal hashes."""
+    """Everything that decides what a run finds, besides the data. Equal configs have equal hashes.
 
-    q_confirmed: float = 0.01
+    An episode of figures that come per period expires after `expire_periods` of them without a test: a period that is
+    missing leaves two untested, itself and the next, which has nothing to be compared with; only a third one says that
+    the figures have ended. An episode of claims expires after `expire_days`.
+    """
+
+    q_confirmed: float = Q_CONFIRMED
     q_open: float = 0.05
     window_days: tuple[int, ...] = (14, 28)
     baseline_days: int = 84
@@ -67,6 +73,7 @@ class Config:
     recur_days: int = 6
     resolve_misses: int = 2
     expire_days: int = 84
+    expire_periods: int = 3
     revenue_lift_cents: int | None = None
     types: Mapping[DriftType, TypeConfig] = field(default_factory=_rate_types)
 
@@ -96,21 +103,21 @@ class Config:
         min_effect: float | None = None,
         revenue_lift_cents: int | None = None,
     ) -> Self:
-        """This config with what a caller asked for; `q` is the watch-list threshold and keeps the ratio to q_confirmed.
+        """This config with what a caller asked for; `q` is the threshold of the watch list.
+
+        What is confirmed at once stays as sure as ever, however long a watch list somebody wants: `q_confirmed` only
+        falls where `q` lies below it.
 
         Raises:
-            InvalidConfig: a value is outside its range; `path` names the input field.
+            InvalidConfig: a value is outside its range, or a window is given twice; `path` names the input field.
         """
         changed: dict[str, Any] = {}
         if q is not None:
             _require(0 < q <= LARGEST_Q, "q", f"above 0 and at most {LARGEST_Q}")
-            changed |= {"q_open": q, "q_confirmed": q * self.q_confirmed / self.q_open}
+            changed |= {"q_open": q, "q_confirmed": min(Q_CONFIRMED, q)}
         if window_days is not None:
-            valid = window_days and all(
-                days % DAYS_PER_WEEK == 0 and 0 < days <= self.baseline_days for days in window_days
-            )
-            _require(bool(valid), "windows", f"whole weeks of at most {self.baseline_days} days")
-            changed["window_days"] = tuple(sorted(set(window_days)))
+            self._require_windows(window_days)
+            changed["window_days"] = tuple(sorted(window_days))
         if min_effect is not None:
             _require(0 <= min_effect < 1, "minEffect", "at least 0 and below 1")
             changed["types"] = {name: replace(knobs, min_effect=min_effect) for name, knobs in self.types.items()}
@@ -119,10 +126,18 @@ class Config:
             changed["revenue_lift_cents"] = revenue_lift_cents
         return replace(self, **changed)
 
+    def _require_windows(self, window_days: tuple[int, ...]) -> None:
+        by_period = self.baseline_days == 0
+        _require(not by_period, "windows", "left out where figures come per period: the periods are the windows")
+        whole_weeks = all(days % DAYS_PER_WEEK == 0 and 0 < days <= self.baseline_days for days in window_days)
+        _require(bool(window_days) and whole_weeks, "windows", f"whole weeks of at most {self.baseline_days} days")
+        # Two tests of one window are one test, but Benjamini-Hochberg would count it twice.
+        _require(len(set(window_days)) == len(window_days), "windows", "different from one another")
+
 
 def _require(holds: bool, what: str, rule: str) -> None:
     if not holds:
-        raise InvalidConfig(path=(what,), what=what, rule=rule)
+        raise InvalidConfig(path=("config", what), what=what, rule=rule)
 
 
 CLAIMS_CONFIG = Config()

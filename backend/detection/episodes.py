@@ -1,7 +1,6 @@
 """The life of a drift event from run to run: opened, confirmed, resolved, ended or expired, and under which parent."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -31,13 +30,15 @@ class TransitionKind(StrEnum):
     """What one run does to one episode.
 
     OPEN: a new episode (its status says whether on the watch list or confirmed at once). CONFIRM: from the
-    watch list. OBSERVE: the sign is still there. MISS: it is not, once. RESOLVE: it is gone. END: the sign of
-    a dismissed episode is gone, so that the next one is news. EXPIRE: nothing could be tested for too long.
+    watch list. OBSERVE: seen again. HOLD: the change is still there, but this run alone does not prove it. MISS: it
+    is not there, once. RESOLVE: it is gone. END: the change of a dismissed episode is gone, so that the next one is
+    news. EXPIRE: nothing could be tested for too long.
     """
 
     OPEN = "OPEN"
     CONFIRM = "CONFIRM"
     OBSERVE = "OBSERVE"
+    HOLD = "HOLD"
     MISS = "MISS"
     RESOLVE = "RESOLVE"
     END = "END"
@@ -68,8 +69,9 @@ class Episode:
     """A live episode (its sign was there and has not been gone for `resolve_misses` runs), before or after a run.
 
     `ref` is the caller's own identity, None for one that this run opened. `streak_started_on` is the as-of
-    date of the first of the `consecutive_runs` sightings that had no miss between them; `last_run_on` that of
-    the last run that could test the cell, seen or not.
+    date of the first of the latest sightings in a row, of which there are `consecutive_runs` (0 once a run has tested
+    the cell without seeing it); `last_run_on` that of the last run that could test the cell, seen or not.
+    `period_days` is the nominal length of the period that it was last seen in, None where the data has no periods.
     """
 
     key: EpisodeKey
@@ -81,6 +83,7 @@ class Episode:
     consecutive_runs: int = 1
     misses: int = 0
     ended_on: date | None = None
+    period_days: int | None = None
     ref: Key | None = None
 
 
@@ -116,9 +119,12 @@ def freezes_baseline(status: EpisodeStatus) -> bool:
 def advance(episodes: Sequence[Episode], results: Iterable[TestResult], *, as_of: date, config: Config) -> Step:
     """What a run as of a date does to the live episodes, given all its results.
 
-    The sign of an episode is a significant test of its cell in its direction. It opens an episode, and
-    confirms it at q <= q_confirmed or when it recurs in `recur_runs` runs in a row at least `recur_days`
-    apart. A cell that the run could not test is neither seen nor missed.
+    A significant test of a cell opens an episode in its direction, and confirms it at q <= q_confirmed or when
+    it recurs in `recur_runs` runs in a row at least `recur_days` apart. The sign of an episode is gone when no test of
+    its cell shows a change of at least the effect floor in its direction, and has been for `resolve_misses` runs in a
+    row when it resolves. In between, a test that is large enough but not significant, the usual fate of a lasting
+    change in a week with few claims, holds the episode: it counts neither as a sighting nor as a miss. So does a cell
+    that the run could not test.
 
     An acknowledged episode is observed and resolved like a confirmed one. A dismissed one stays dismissed,
     swallows its sightings, and ends when its sign has gone. A run as of a date that an episode has already
@@ -127,10 +133,19 @@ def advance(episodes: Sequence[Episode], results: Iterable[TestResult], *, as_of
     """
     judged = list(results)
     tested = judged_cells(judged)
+    standing = _standing(judged, config)
     signals = {_key(signal): signal for signal in strongest(judged).values()}
     transitions = []
     for episode in episodes:
-        transition = _step(episode, signals.pop(episode.key, None), as_of, tested, config)
+        signal = signals.pop(episode.key, None)
+        if as_of < episode.last_run_on:
+            continue
+        if signal is not None:
+            transition: Transition | None = _seen(episode, signal, as_of, config)
+        elif episode.key.cell in tested:
+            transition = _unseen(episode, as_of, config, stands=episode.key in standing)
+        else:
+            transition = _untested(episode, as_of, config)
         if transition is not None:
             transitions.append(transition)
     transitions += [_open(key, signal, as_of) for key, signal in signals.items()]
@@ -141,6 +156,15 @@ def advance(episodes: Sequence[Episode], results: Iterable[TestResult], *, as_of
 
 def _key(signal: TestResult) -> EpisodeKey:
     return EpisodeKey(signal.drift_type, signal.payer, signal.group, signal.direction)
+
+
+def _standing(results: Iterable[TestResult], config: Config) -> frozenset[EpisodeKey]:
+    """Episodes whose change some test still shows, significant or not."""
+    return frozenset(
+        _key(result)
+        for result in results
+        if result.tested and abs(result.effect or 0.0) >= config.types[result.drift_type].min_effect
+    )
 
 
 def _open(key: EpisodeKey, signal: TestResult, as_of: date) -> Transition:
@@ -156,22 +180,8 @@ def _open(key: EpisodeKey, signal: TestResult, as_of: date) -> Transition:
     return Transition(TransitionKind.OPEN, episode, signal)
 
 
-def _step(
-    episode: Episode, signal: TestResult | None, as_of: date, tested: AbstractSet[CellKey], config: Config
-) -> Transition | None:
-    if as_of < episode.last_run_on:
-        return None
-    if signal is not None:
-        return _seen(episode, signal, as_of, config)
-    if episode.key.cell in tested:
-        return _missed(episode, as_of, config) if as_of > episode.last_run_on else None
-    if (as_of - episode.last_seen_on).days > config.expire_days:
-        return _end(episode, TransitionKind.EXPIRE, EpisodeStatus.EXPIRED, as_of)
-    return None
-
-
 def _seen(episode: Episode, signal: TestResult, as_of: date, config: Config) -> Transition:
-    unbroken = episode.misses == 0
+    unbroken = episode.consecutive_runs > 0
     again = as_of > episode.last_run_on
     seen = replace(
         episode,
@@ -191,11 +201,26 @@ def _recurs(episode: Episode, config: Config) -> bool:
     return episode.consecutive_runs >= config.recur_runs and streak_days >= config.recur_days
 
 
-def _missed(episode: Episode, as_of: date, config: Config) -> Transition:
+def _unseen(episode: Episode, as_of: date, config: Config, *, stands: bool) -> Transition | None:
+    if as_of == episode.last_run_on:
+        return None
+    if stands:
+        held = replace(episode, last_run_on=as_of, consecutive_runs=0, misses=0)
+        return Transition(TransitionKind.HOLD, held, None)
     missed = replace(episode, last_run_on=as_of, consecutive_runs=0, misses=episode.misses + 1)
     if missed.misses >= config.resolve_misses:
         return _end(missed, TransitionKind.RESOLVE, EpisodeStatus.RESOLVED, as_of)
     return Transition(TransitionKind.MISS, missed, None)
+
+
+def _untested(episode: Episode, as_of: date, config: Config) -> Transition | None:
+    days = (as_of - episode.last_run_on).days
+    if episode.period_days is None:
+        too_long = days > config.expire_days
+    else:
+        # Months and years differ by days from their nominal length.
+        too_long = round(days / episode.period_days) >= config.expire_periods
+    return _end(episode, TransitionKind.EXPIRE, EpisodeStatus.EXPIRED, as_of) if too_long else None
 
 
 def _end(episode: Episode, kind: TransitionKind, status: EpisodeStatus, as_of: date) -> Transition:

@@ -21,6 +21,7 @@ from backend.detection.config import Config
 from backend.detection.periods import DRIFT_TYPE_OF, Measure, OutcomeCount, nominal_days, period_cells
 from backend.detection.types import CellCounts, CellKey, DriftType, Ints, Level
 from backend.detection.windows import Windows, windows_for
+from backend.drift.runs import EARLIEST_AS_OF
 
 Frozen: TypeAlias = Mapping[CellKey, date]
 """Cells with a live event -> its estimated change date: their baseline ends the day before it."""
@@ -57,7 +58,7 @@ SELECT now_.measure, now_.payer_id, now_.group_id, now_.procedure_code_id, code.
    AND before.superseded_at IS NULL
    AND abs((before.period_end - before.period_start) - (now_.period_end - now_.period_start))
        <= 0.15 * (now_.period_end - now_.period_start + 1)
- WHERE now_.superseded_at IS NULL AND now_.period_end = %(as_of)s
+ WHERE now_.superseded_at IS NULL AND now_.period_end = %(as_of)s AND now_.period_start >= %(earliest)s
  ORDER BY now_.period_start DESC, now_.measure, now_.payer_id, now_.group_id, now_.procedure_code_id
 """
 
@@ -125,12 +126,12 @@ def count_claims(as_of: date, *, config: Config, frozen: Frozen) -> Counted:
 def count_periods(as_of: date) -> Counted:
     """Counts of the periods that end on the as-of date against the adjoining ones before, if as long (within 15 %).
 
-    `window_days` is the nominal length of the current period.
+    `window_days` is the nominal length of the current period. A period that began before EARLIEST_AS_OF is left out.
 
     SQL: 1.
     """
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_PERIODS, {"as_of": as_of})
+        cursor.execute(COUNT_PERIODS, {"as_of": as_of, "earliest": EARLIEST_AS_OF})
         rows = [_PeriodRow(*row) for row in cursor.fetchall()]
     counts: list[CellCounts] = []
     windows: dict[tuple[CellKey, int], Windows] = {}

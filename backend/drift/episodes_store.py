@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -12,25 +12,23 @@ from backend.core.ids import uuid7
 from backend.detection.assessment import assess
 from backend.detection.config import Config
 from backend.detection.episodes import Episode, EpisodeKey, EpisodeStatus, Step, Transition, freezes_baseline
+from backend.detection.periods import nominal_days
 from backend.detection.types import CellKey, Direction, DriftType, TestResult
 from backend.drift.details import Details, Signal
 from backend.drift.models import DetectionRun, Source, Unit
 from backend.drift.rows import execute_rows, insert_sorted
 
-# Locks in the order of the unique key, so that a person's decision about an event and a run never wait for each other.
 _LIVE = """
 SELECT e.id, e.drift_type, e.payer_id, e.group_id, e.direction, e.status, e.first_seen_on, e.last_seen_on, r.as_of,
-       e.consecutive_runs, e.misses, e.change_on,
-       (SELECT min(streak.as_of)
-          FROM (SELECT DISTINCT o.as_of FROM drift_observation AS o
-                 WHERE o.organization_id = e.organization_id AND o.event_id = e.id
-                 ORDER BY o.as_of DESC LIMIT e.consecutive_runs) AS streak)
+       coalesce(e.streak_started_on, e.last_seen_on), e.consecutive_runs, e.misses, e.change_on, e.current_start,
+       e.current_end
   FROM drift_event AS e
   JOIN detection_run AS r ON r.organization_id = e.organization_id AND r.id = e.last_run_id
  WHERE e.source = %(source)s AND e.ended_on IS NULL
  ORDER BY e.drift_type, e.payer_id, e.group_id, e.direction
-   FOR UPDATE OF e
 """
+# In the order of the unique key, so that a person's decision about an event and a run never wait for each other.
+_LOCK = " FOR UPDATE OF e"
 
 _MEASURED = {
     **dict.fromkeys(
@@ -50,6 +48,7 @@ _REFRESHED = {
     "last_seen_on": "date",
     "misses": "smallint",
     "consecutive_runs": "integer",
+    "streak_started_on": "date",
     "evidence": "jsonb",
 }
 _CHANGE = dict.fromkeys(("change_on", "change_low_on", "change_high_on"), "date")
@@ -108,6 +107,42 @@ UPDATE drift_event AS e
 """
 
 
+class _LiveRow(NamedTuple):
+    """One row of _LIVE."""
+
+    ref: uuid.UUID
+    drift_type: str
+    payer: uuid.UUID
+    group: uuid.UUID | None
+    direction: str
+    status: str
+    first_seen_on: date
+    last_seen_on: date
+    last_run_on: date
+    streak_started_on: date
+    consecutive_runs: int
+    misses: int
+    change_on: date | None
+    current_start: date
+    current_end: date
+
+    def episode(self, source: Source) -> Episode:
+        """The episode before the run."""
+        by_period = source is Source.OUTCOME_COUNTS
+        return Episode(
+            key=EpisodeKey(DriftType(self.drift_type), self.payer, self.group, Direction(self.direction)),
+            status=EpisodeStatus(self.status),
+            first_seen_on=self.first_seen_on,
+            last_seen_on=self.last_seen_on,
+            last_run_on=self.last_run_on,
+            streak_started_on=self.streak_started_on,
+            consecutive_runs=self.consecutive_runs,
+            misses=self.misses,
+            period_days=nominal_days(self.current_start, self.current_end) if by_period else None,
+            ref=self.ref,
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LiveEpisodes:
     """The live episodes of a source and, for those whose baseline is frozen, the date of their change."""
@@ -116,33 +151,21 @@ class LiveEpisodes:
     frozen: Mapping[CellKey, date]
 
 
-def load_live(source: Source) -> LiveEpisodes:
-    """The live episodes, locked until the transaction ends.
+def load_live(source: Source, *, lock: bool) -> LiveEpisodes:
+    """The live episodes; with `lock`, nobody else changes them until the transaction ends.
 
     SQL: 1.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_LIVE, {"source": source})
-        rows = cursor.fetchall()
-    episodes = []
+        cursor.execute(_LIVE + _LOCK if lock else _LIVE, {"source": source})
+        rows = [_LiveRow(*row) for row in cursor.fetchall()]
+    episodes = tuple(row.episode(source) for row in rows)
     frozen: dict[CellKey, date] = {}
-    for ref, drift_type, payer, group, direction, status, first, last, run_on, runs, misses, change_on, streak in rows:
-        key = EpisodeKey(DriftType(drift_type), payer, group, Direction(direction))
-        episode = Episode(
-            key=key,
-            status=EpisodeStatus(status),
-            first_seen_on=first,
-            last_seen_on=last,
-            last_run_on=run_on,
-            streak_started_on=streak or last,
-            consecutive_runs=runs,
-            misses=misses,
-            ref=ref,
-        )
-        episodes.append(episode)
-        if change_on is not None and freezes_baseline(episode.status):
-            frozen[key.cell] = min(change_on, frozen.get(key.cell, change_on))
-    return LiveEpisodes(tuple(episodes), frozen)
+    for row, episode in zip(rows, episodes, strict=True):
+        if row.change_on is not None and freezes_baseline(episode.status):
+            cell = episode.key.cell
+            frozen[cell] = min(row.change_on, frozen.get(cell, row.change_on))
+    return LiveEpisodes(episodes, frozen)
 
 
 def store_step(
@@ -224,6 +247,7 @@ def _event_row(
         "last_seen_on": episode.last_seen_on,
         "misses": episode.misses,
         "consecutive_runs": episode.consecutive_runs,
+        "streak_started_on": episode.streak_started_on,
         "evidence": details.evidence,
         "change_on": change and change.change_on,
         "change_low_on": change and change.low_on,

@@ -43,6 +43,14 @@ class RunStatus(models.TextChoices):
     CANCELLED = "CANCELLED"
 
 
+class RunError(models.TextChoices):
+    """Why a detection run failed; what is not foreseen is INTERNAL."""
+
+    BAD_USER_INPUT = "BAD_USER_INPUT"
+    TIMEOUT = "TIMEOUT"
+    INTERNAL = "INTERNAL"
+
+
 class DetectionRun(TenantModel):
     """One execution of the detectors as of a date, over a known set of batches."""
 
@@ -58,10 +66,11 @@ class DetectionRun(TenantModel):
     events_opened = models.IntegerField(default=0)
     events_closed = models.IntegerField(default=0)
     q = models.FloatField()
+    what_if = models.BooleanField(default=False, db_default=False)  # configured otherwise than the organization
     dispersion = models.JSONField(default=dict)  # pool -> tau squared
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    error_code = models.TextField(default="")
+    error_code = models.TextField(choices=RunError.choices, default="", blank=True)  # empty: it has not failed
 
     class Meta:
         db_table = "detection_run"
@@ -242,6 +251,7 @@ class DriftEvent(Measured):
     ended_on = models.DateField(null=True)  # null while the sign is there, also for a dismissed event
     misses = models.SmallIntegerField(default=0)  # runs in a row that did not see it
     consecutive_runs = models.IntegerField(default=1)
+    streak_started_on = models.DateField(null=True)  # first of those runs; null: as last_seen_on
     change_on = models.DateField(null=True)
     change_low_on = models.DateField(null=True)
     change_high_on = models.DateField(null=True)

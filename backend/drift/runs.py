@@ -2,23 +2,32 @@
 
 import hashlib
 import json
+import logging
 import uuid
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils import timezone
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, Claim, OutcomeCount
 from backend.core.actor import Actor
-from backend.core.errors import AppError, BadUserInput, NotFound, Unavailable
+from backend.core.errors import AppError, BadUserInput, Conflict, NotFound, Unavailable
 from backend.core.ids import uuid7
-from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config
-from backend.drift.models import DetectionRun, RunKind, RunStatus, Source
+from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config, InvalidConfig
+from backend.drift.models import DetectionRun, RunError, RunKind, RunStatus, Source
+
+log = logging.getLogger("driftgraph.drift")
+
+EARLIEST_AS_OF = date(2000, 1, 1)
+"""No import takes a claim from before that day, and no run compares a period that began before it."""
+LONGEST_PERIOD = timedelta(days=366)
+"""Counts can be published for a period that has begun and not ended: as of its end, which is at most so far away."""
 
 ENDED_WITHOUT_RESULT = (RunStatus.FAILED, RunStatus.CANCELLED)
 _ATTEMPTS = 3
@@ -37,8 +46,12 @@ SELECT encode(sha256(convert_to(coalesce(string_agg(line, ';' ORDER BY line COLL
 """
 
 
-class FutureDate(BadUserInput):
-    """A detection run looks back from today or an earlier day, not from a later one."""
+class AsOfOutOfRange(BadUserInput):
+    """A detection run looks back from a day between {earliest} and {latest}."""
+
+
+class UnusableSettings(Conflict):
+    """The organization's {what} must be {rule}: somebody who may change its settings has to mend that first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +63,42 @@ class Overrides:
     min_effect: float | None = None
 
 
-def run_config(organization_id: uuid.UUID, source: Source, overrides: Overrides) -> Config:
-    """The source's config with the organization's settings and then the caller's.
+def run_config(organization_id: uuid.UUID, source: Source, overrides: Overrides) -> tuple[Config, bool]:
+    """The source's config with the organization's settings and then the caller's, and whether these made a what-if.
+
+    Standard is the source's config under the organization's settings: its threshold of the watch list, its amount that
+    lifts severity. A run that was asked for otherwise must not decide what everybody sees; one that was asked for
+    explicitly as the standard has it is standard.
 
     Raises:
-        InvalidConfig: a value is outside its range.
+        InvalidConfig: a value that the caller gave is outside its range.
+        UnusableSettings: one of the organization's is.
 
     SQL: 1.
     """
     organization = Organization.objects.only("fdr_q", "severity_lift_cents").get(id=organization_id)
     base = CLAIMS_CONFIG if source is Source.CLAIMS else PERIODS_CONFIG
-    return base.overridden(
-        q=organization.fdr_q if overrides.q is None else overrides.q,
-        window_days=overrides.window_days,
-        min_effect=overrides.min_effect,
-        revenue_lift_cents=organization.severity_lift_cents,
-    )
+    try:
+        standard = base.overridden(q=organization.fdr_q, revenue_lift_cents=organization.severity_lift_cents)
+    except InvalidConfig as error:
+        raise UnusableSettings(**error.details) from error
+    asked = standard.overridden(q=overrides.q, window_days=overrides.window_days, min_effect=overrides.min_effect)
+    return asked, asked != standard
+
+
+def require_as_of(day: date, source: Source) -> None:
+    """Lets a day pass that a run of the source can look back from.
+
+    Raises:
+        AsOfOutOfRange: it lies before any data, or in the future.
+    """
+    latest = _latest_as_of(source)
+    if not EARLIEST_AS_OF <= day <= latest:
+        raise AsOfOutOfRange(path=("asOf",), earliest=EARLIEST_AS_OF, latest=latest)
+
+
+def _latest_as_of(source: Source) -> date:
+    return timezone.now().date() + (LONGEST_PERIOD if source is Source.OUTCOME_COUNTS else timedelta())
 
 
 def data_watermark(source: Source) -> str:
@@ -82,25 +115,29 @@ def data_watermark(source: Source) -> str:
 def latest_data_date(source: Source) -> date:
     """The last date that the source's data knows, today where there is none: the default as-of date.
 
+    A period that ends further ahead than a run can be asked for is not the latest of anything.
+
     SQL: 1.
     """
     if source is Source.CLAIMS:
         found = Claim.objects.filter(superseded_at=None).aggregate(last=Max("decided_on"))
     else:
-        found = OutcomeCount.objects.filter(superseded_at=None).aggregate(last=Max("period_end"))
+        usable = OutcomeCount.objects.filter(superseded_at=None, period_end__lte=_latest_as_of(source))
+        found = usable.aggregate(last=Max("period_end"))
     return found["last"] or timezone.now().date()
 
 
 def find_or_insert(
-    actor: Actor, *, as_of: date, kind: RunKind, source: Source, config: Config
+    actor: Actor, *, as_of: date, kind: RunKind, source: Source, config: Config, what_if: bool
 ) -> tuple[DetectionRun, bool]:
     """The one run of these inputs that has not failed, and whether this call made it.
 
-    A back-test never counts as the run of record of its inputs, nor the other way round.
+    A back-test or a what-if never counts as the run of record of its inputs, nor the other way round: what was a
+    what-if is asked for anew once the organization has made that configuration its own.
 
     SQL: 3.
     """
-    mark = b"BACKTEST" if kind is RunKind.BACKTEST else b""
+    mark = (b"BACKTEST" if kind is RunKind.BACKTEST else b"") + (b"WHAT_IF" if what_if else b"")
     inputs: dict[str, Any] = {
         "source": source,
         "as_of": as_of,
@@ -114,6 +151,7 @@ def find_or_insert(
             kind=kind,
             config=json.loads(config.canonical_json()),
             q=config.q_open,
+            what_if=what_if,
             **inputs,
         )
         # ON CONFLICT DO NOTHING waits for a concurrent insertion, so the row that is looked up next exists; it can only
@@ -140,12 +178,26 @@ def mark_running(run_id: uuid.UUID) -> None:
         raise NotFound
 
 
-def mark_failed(run_id: uuid.UUID, error: Exception) -> None:
-    """Records the kind of failure, never its text, which could repeat data.
+def mark_failed(actor: Actor, run_id: uuid.UUID, error: Exception) -> None:
+    """Records the kind of failure, never its text, which could repeat data; the log has the place of an unforeseen one.
 
     SQL: 1.
     """
-    code = error.code if isinstance(error, AppError) else type(error).__name__
+    code = _failure_code(error)
+    if code is RunError.INTERNAL:
+        # Without the error's own text and causes: those of the database quote the row that they failed on.
+        shown = Exception(type(error).__name__).with_traceback(error.__traceback__)
+        log.error(
+            "detection run %s failed (request %s): %s", run_id, actor.request_id, type(error).__name__, exc_info=shown
+        )
     DetectionRun.objects.filter(id=run_id, status=RunStatus.RUNNING).update(
         status=RunStatus.FAILED, finished_at=Now(), error_code=code
     )
+
+
+def _failure_code(error: Exception) -> RunError:
+    if isinstance(error, AppError) and error.code in RunError.values:
+        return RunError(error.code)
+    if isinstance(error, OperationalError) and isinstance(error.__cause__, (LockNotAvailable, QueryCanceled)):
+        return RunError.TIMEOUT
+    return RunError.INTERNAL

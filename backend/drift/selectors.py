@@ -18,11 +18,14 @@ def detection_runs(*, source: Source | None = None) -> QuerySet[DetectionRun]:
 
 
 def decisive_runs(source: Source) -> QuerySet[DetectionRun]:
-    """The runs that decided about episodes or set the scale for later ones: finished well, and no back-test.
+    """The runs that may decide about episodes and set the scale for later ones.
+
+    They finished well, are no back-tests, and have the organization's own configuration.
 
     SQL: 1 when evaluated.
     """
-    return detection_runs(source=source).filter(status=RunStatus.SUCCEEDED).exclude(kind=RunKind.BACKTEST)
+    found = detection_runs(source=source).filter(status=RunStatus.SUCCEEDED, what_if=False)
+    return found.exclude(kind=RunKind.BACKTEST)
 
 
 def drift_tests(run_id: uuid.UUID) -> QuerySet[DriftTest]:

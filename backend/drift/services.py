@@ -22,12 +22,12 @@ from backend.drift.episodes_store import LiveEpisodes, load_live, store_step
 from backend.drift.models import DetectionRun, RunKind, RunStatus, Source
 from backend.drift.results_store import store_tests
 from backend.drift.runs import (
-    FutureDate,
     Overrides,
     find_or_insert,
     latest_data_date,
     mark_failed,
     mark_running,
+    require_as_of,
     run_config,
 )
 from backend.drift.selectors import decisive_runs
@@ -59,22 +59,23 @@ def detection_run_start(
     """The run of these inputs and whether it is new; a new one is queued for the worker unless `queue` is false.
 
     The inputs are the source, the as-of date (by default the last date of the data), the configuration and the data
-    as it is now: asking twice gives the same run, also from several workers at once.
+    as it is now: asking twice gives the same run, also from several workers at once. Overrides that differ from the
+    organization's settings make the run a what-if: it keeps its tests, and changes no episode and no alert.
 
     Raises:
         Forbidden: the actor may not run detection.
-        FutureDate: the as-of date of a run over claims lies in the future.
+        AsOfOutOfRange: the as-of date lies before any data, or in the future.
         InvalidConfig: an override is outside its range.
+        UnusableSettings: a setting of the organization is.
 
     SQL: 5 to 7.
     """
     actor.require(Right.DETECT)
     with write(actor):
-        config = run_config(actor.organization_id, source, overrides or Overrides())
+        config, what_if = run_config(actor.organization_id, source, overrides or Overrides())
         day = as_of or latest_data_date(source)
-        if source is Source.CLAIMS and day > timezone.now().date():
-            raise FutureDate(path=("asOf",))
-        run, created = find_or_insert(actor, as_of=day, kind=kind, source=source, config=config)
+        require_as_of(day, source)
+        run, created = find_or_insert(actor, as_of=day, kind=kind, source=source, config=config, what_if=what_if)
         if created and queue:
             enqueue(DETECT_JOB, actor, run_id=run.id)
     return run, created
@@ -101,7 +102,7 @@ def detection_run_execute(*, actor: Actor, run_id: uuid.UUID, progress: Progress
                 _carry_out(run, progress or _silently)
     except Exception as error:
         with write(actor):
-            mark_failed(run_id, error)
+            mark_failed(actor, run_id, error)
         raise
     return run
 
@@ -117,8 +118,10 @@ def _one_at_a_time(actor: Actor) -> None:
 
 def _carry_out(run: DetectionRun, progress: Progress) -> None:
     config, source = Config.from_json(run.config), Source(run.source)
-    decides = _decides_episodes(run)
-    live = load_live(source) if decides else _NOTHING_LIVE
+    is_current = _is_current(run)
+    decides = is_current and not run.what_if
+    # A what-if measures against the same baselines as the run that it will be compared with.
+    live = load_live(source, lock=decides) if is_current else _NOTHING_LIVE
     progress("counting")
     if source is Source.CLAIMS:
         counted = count_claims(run.as_of, config=config, frozen=live.frozen)
@@ -136,8 +139,8 @@ def _carry_out(run: DetectionRun, progress: Progress) -> None:
     progress("done")
 
 
-def _decides_episodes(run: DetectionRun) -> bool:
-    """Whether the run may open and close episodes: no back-test, and none of a later day has been made."""
+def _is_current(run: DetectionRun) -> bool:
+    """Whether the run looks at what is live: it is no back-test, and none of a later day has decided."""
     if run.kind == RunKind.BACKTEST:
         return False
     return not decisive_runs(Source(run.source)).filter(as_of__gt=run.as_of).exists()

@@ -15,6 +15,7 @@ from backend.drift.models import (
     EventStatus,
     Level,
     ReasonNotFlagged,
+    RunError,
     RunKind,
     RunStatus,
     Severity,
@@ -23,6 +24,7 @@ from backend.drift.models import (
 )
 from backend.payers.models import Payer as PayerRow
 from backend.payers.models import ProcedureGroup as ProcedureGroupRow
+from schema.declarations import Conversion
 from schema.declare import child_page, column, dollars, global_id, money, orders, to_one
 from schema.relay.connection import Connection
 from schema.relay.keyset import Order
@@ -34,6 +36,20 @@ from schema.types.payers import Payer, ProcedureGroup
 def milliseconds(started: datetime.datetime | None, finished: datetime.datetime | None) -> int | None:
     """Time between two moments in milliseconds; None while one is missing."""
     return int((finished - started) / datetime.timedelta(milliseconds=1)) if started and finished else None
+
+
+def _failure(code: str) -> RunError | None:
+    if not code:
+        return None
+    # A run may have been carried out by another version of the server, whose codes are not all known here.
+    return RunError(code) if code in RunError.values else RunError.INTERNAL
+
+
+_KNOWN_FAILURES = " ".join(f"WHEN '{code}' THEN '{code}'" for code in ("", *RunError.values))
+failure = Conversion(
+    _failure, lambda code: f"nullif(CASE {code} {_KNOWN_FAILURES} ELSE '{RunError.INTERNAL}' END, '')", nullable=True
+)
+"""The code of a failure; none where there was no failure."""
 
 
 @strawberry.type(description="A procedure code that stands out in a drift event.")
@@ -111,7 +127,10 @@ class DriftTest(Node):
     p_raw: float | None = column("p-value without over-dispersion; null if not testable.", "p_raw")
     p_adjusted: float | None = column("p-value with over-dispersion; null if not testable.", "p_adjusted")
     q_value: float = column("Benjamini-Hochberg q over all tests of the run; 1 if not testable.", "q_value")
-    significant: bool = column("Whether it made or kept a drift event.", "significant")
+    significant: bool = column(
+        "Whether it is sure and large enough for a drift event, which a run that decides then opens or keeps.",
+        "significant",
+    )
     reason_not_flagged: ReasonNotFlagged | None = column("Why not; null if significant.", "reason_not_flagged")
 
 
@@ -138,17 +157,24 @@ class DetectionRun(Node):
     as_of: datetime.date = column("The last day that it looks at.", "as_of")
     kind: RunKind = column("Why it was started.", "kind")
     source: Source = column("What it looks at.", "source")
+    what_if: bool = column(
+        "Whether its configuration differs from the organization's own, as that was when the run was asked for. Such a"
+        " run keeps its tests for reading; it opens, changes and ends no drift event, and raises no alert.",
+        "what_if",
+    )
     status: RunStatus = column("How far it has come.", "status")
     data_watermark: str = column("Hash of the imports and mappings that it saw.", "data_watermark")
     tests_total: int = column("Tests made, 0 or more.", "tests_total")
-    tests_significant: int = column("Tests that made or kept a drift event.", "tests_significant")
-    events_opened: int = column("Drift events first seen by it.", "events_opened")
-    events_closed: int = column("Drift events resolved by it.", "events_closed")
+    tests_significant: int = column("Tests sure and large enough for a drift event.", "tests_significant")
+    events_opened: int = column("Drift events first seen by it; 0 for a what-if or a back-test.", "events_opened")
+    events_closed: int = column(
+        "Drift events resolved or expired by it; 0 for a what-if or a back-test.", "events_closed"
+    )
     q: float = column("The largest q that puts a change on the watch list.", "q")
     created_at: datetime.datetime = column("When it was asked for.", "created_at")
     started_at: datetime.datetime | None = column("When it began; null while queued.", "started_at")
     finished_at: datetime.datetime | None = column("When it ended; null until then.", "finished_at")
-    error_code: str = column("Why it failed, as a code; empty if it did not.", "error_code")
+    error_code: RunError | None = column("Why it failed; null if it did not.", "error_code", failure)
     tests: Connection[DriftTest] = child_page("Its tests, also those without a finding.", RUN_TESTS)
 
     @strawberry_django.field(description="How long it took in milliseconds; null until it ended.")
@@ -250,8 +276,14 @@ class DriftEvent(Node):
     current_end: datetime.date = column("Last day of the current window.", "current_end")
     first_seen_on: datetime.date = column("As-of day of the first run that saw it.", "first_seen_on")
     last_seen_on: datetime.date = column("As-of day of the latest run that saw it.", "last_seen_on")
-    ended_on: datetime.date | None = column("As-of day on which it was gone; null while it lasts.", "ended_on")
-    consecutive_runs: int = column("Runs in a row that saw it.", "consecutive_runs")
+    ended_on: datetime.date | None = column(
+        "As-of day of the run that ended it; null while it lasts. It ends when runs in a row show no change of at least"
+        " the effect floor in its direction, or when it could not be tested for too long.",
+        "ended_on",
+    )
+    consecutive_runs: int = column(
+        "Runs in a row that saw it; 0 once one has tested it without being sure of it.", "consecutive_runs"
+    )
     change_on: datetime.date | None = column(
         "The likeliest day of the change; null where periods are compared.", "change_on"
     )
@@ -264,7 +296,7 @@ class DriftEvent(Node):
     revenue_high_30d: Decimal = column("The same at the high end of the interval.", "revenue_high_cents", dollars)
     created_at: datetime.datetime = column("When it was first recorded.", "created_at")
     first_run: DetectionRun = to_one("The run that first saw it.", "first_run_id", models.DetectionRun)
-    last_run: DetectionRun = to_one("The latest run that saw it.", "last_run_id", models.DetectionRun)
+    last_run: DetectionRun = to_one("The latest run that tested it, seen or not.", "last_run_id", models.DetectionRun)
     evidence: DriftEvidence = column("What it rests on.", "evidence", _evidence)
     parent: "DriftEvent | None" = to_one(
         "The payer-wide event that this one is part of; null if it stands alone.", "parent_id", models.DriftEvent

@@ -47,6 +47,26 @@ def test_one_date_by_default_the_last_of_the_data(organization: Organization) ->
         assert (run.as_of, run.kind, run.q) == (LAST, "BACKTEST", 0.1)
 
 
+def test_a_threshold_of_ones_own_is_a_what_if_and_alerts_nobody(
+    actor: Actor, organization: Organization, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed_claims(organization, changed=LAST - timedelta(days=30), changed_rate=0.4)
+    alert_rule_default(actor)
+
+    _detect(organization, "--q", "0.2")
+
+    with acting_for(organization.id):
+        assert DetectionRun.objects.get().tests_significant > 0
+        assert not DriftEvent.objects.exists()
+        assert not Alert.objects.exists()
+    assert "what-if" in capsys.readouterr().out
+
+    _detect(organization)
+    with acting_for(organization.id):
+        assert Alert.objects.exists()
+    assert "what-if" not in capsys.readouterr().out
+
+
 def test_a_span_of_counts_takes_the_ends_of_its_periods(organization: Organization) -> None:
     _detect(organization, "--source", "outcome-counts", "--from", "2020-01-01", "--to", "2023-12-31")
 
@@ -64,6 +84,9 @@ def test_a_span_of_counts_takes_the_ends_of_its_periods(organization: Organizati
         ["--from", "2025-01-01", "--to", "2025-02-01", "--every", "0"],
         ["--q", "3"],
         ["--as-of", "2999-01-01"],
+        ["--as-of", "0001-01-01"],
+        ["--q", "nan"],
+        ["--min-effect", "1"],
     ],
 )
 def test_contradictions_are_refused(organization: Organization, words: list[str]) -> None:

@@ -155,9 +155,9 @@ def test_a_group_stays_quiet_while_its_payer_speaks(
     assert spoken[child.id] == ("OPEN", "")
 
 
-@pytest.mark.parametrize("values", [{"kind": RunKind.BACKTEST}, {"status": RunStatus.FAILED}])
-def test_a_back_test_or_failed_run_alerts_nobody(
-    actor: Actor, organization: Organization, run: DetectionRun, values: dict[str, str]
+@pytest.mark.parametrize("values", [{"kind": RunKind.BACKTEST}, {"status": RunStatus.FAILED}, {"what_if": True}])
+def test_a_back_test_what_if_or_failed_run_alerts_nobody(
+    actor: Actor, organization: Organization, run: DetectionRun, values: dict[str, object]
 ) -> None:
     alert_rule_default(actor)
     _event(organization, run)

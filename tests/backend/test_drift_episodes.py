@@ -13,7 +13,8 @@ from backend.claims.models import BatchKind, Claim, Measure, OutcomeCount
 from backend.core.actor import Actor
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, EventStatus, RunKind, Source
-from backend.drift.selectors import drift_events, drift_observations, drift_tests, live_drift_events
+from backend.drift.runs import Overrides
+from backend.drift.selectors import decisive_runs, drift_events, drift_observations, drift_tests, live_drift_events
 from backend.drift.services import detection_run_execute, detection_run_start
 from backend.payers.models import Payer, ProcedureCode
 
@@ -41,6 +42,7 @@ def test_a_jump_in_denials_is_one_dated_valued_episode(actor: Actor, organizatio
         event = DriftEvent.objects.get(drift_type="DENIAL_RATE", payer=clinic.payers[0], group=None, direction="UP")
         assert (event.status, event.harmful, event.ended_on) == (EventStatus.CONFIRMED, True, None)
         assert (event.consecutive_runs, event.misses) == (4, 0)
+        assert event.streak_started_on == event.first_seen_on == _weeks(4)[0]
         assert (event.first_run_id, event.last_run_id) == (runs[0].id, runs[-1].id)
         assert event.change_on is not None
         assert abs((event.change_on - CHANGED).days) <= 3
@@ -86,6 +88,45 @@ def test_an_episode_ends_when_its_sign_has_gone_twice(actor: Actor, organization
     assert event.last_seen_on == LAST - timedelta(weeks=2)
 
 
+def test_a_change_that_lasts_outlives_weeks_that_do_not_prove_it(actor: Actor, organization: Organization) -> None:
+    clinic = seed_claims(organization, payers=12, changed=CHANGED, changed_rate=0.4)
+    _detect(actor, _weeks(1, LAST - timedelta(weeks=3)))
+    with acting_for(organization.id):
+        event = DriftEvent.objects.get(drift_type="DENIAL_RATE", payer=clinic.payers[0], group=None, direction="UP")
+        # In all windows from then on there are few claims, more of them denied than before, but not surely so.
+        late = Claim.objects.filter(payer=clinic.payers[0], decided_on__gt=LAST - timedelta(weeks=6))
+        kept = list(late.order_by("decided_on", "procedure_code__code").values_list("id", flat=True)[::10])
+        late.exclude(id__in=kept).delete()
+        late.update(outcome="PAID", auth_denial=False)
+        late.filter(id__in=kept[::5]).update(outcome="DENIED")
+        new_batch(organization, "corrections")
+    runs = _detect(actor, _weeks(3))
+
+    with acting_for(organization.id):
+        event.refresh_from_db()
+        tests = DriftTest.objects.filter(run__in=runs, drift_type="DENIAL_RATE", payer=event.payer, group=None)
+        assert not tests.filter(significant=True).exists()
+        for run in runs:
+            assert max(test.effect for test in tests.filter(run=run).exclude(statistic=None)) >= 0.03
+        assert (event.status, event.ended_on, event.misses) == (EventStatus.CONFIRMED, None, 0)
+        assert (event.consecutive_runs, event.last_run_id) == (0, runs[-1].id)
+        assert event.last_seen_on == LAST - timedelta(weeks=3)
+
+
+def test_a_streak_that_nobody_noted_begins_with_the_last_sighting(actor: Actor, organization: Organization) -> None:
+    seed_claims(organization, changed=CHANGED, changed_rate=0.4)
+    (first,) = _detect(actor, _weeks(1, LAST - timedelta(weeks=1)))
+    with acting_for(organization.id):
+        DriftEvent.objects.update(streak_started_on=None, status=EventStatus.OPEN)
+
+    _detect(actor, _weeks(1))
+
+    with acting_for(organization.id):
+        event = DriftEvent.objects.get(drift_type="DENIAL_RATE", payer__code="p0", group=None, direction="UP")
+        assert (event.status, event.consecutive_runs) == (EventStatus.CONFIRMED, 2)
+        assert event.streak_started_on == first.as_of
+
+
 def test_what_a_person_decided_stays(actor: Actor, organization: Organization) -> None:
     seed_claims(organization, changed=CHANGED, changed_rate=0.4)
     _detect(actor, _weeks(1, LAST - timedelta(weeks=1)))
@@ -101,6 +142,69 @@ def test_what_a_person_decided_stays(actor: Actor, organization: Organization) -
         assert (acknowledged.status, acknowledged.last_seen_on) == (EventStatus.ACKNOWLEDGED, LAST)
         old = DriftEvent.objects.filter(first_seen_on__lt=LAST).exclude(id=acknowledged.id)
         assert {event.status for event in old} == {EventStatus.DISMISSED}
+
+
+@pytest.mark.parametrize(
+    "overrides", [Overrides(q=0.5), Overrides(q=1e-9), Overrides(window_days=(7, 21)), Overrides(min_effect=0.9)]
+)
+def test_a_what_if_keeps_its_tests_and_leaves_episodes_alone(
+    actor: Actor, organization: Organization, overrides: Overrides
+) -> None:
+    seed_claims(organization, changed=CHANGED, changed_rate=0.4)
+    _detect(actor, _weeks(1, LAST - timedelta(weeks=1)))
+    with acting_for(organization.id):
+        before = list(DriftEvent.objects.order_by("id").values())
+        observed = DriftObservation.objects.count()
+
+    for day in [LAST, LAST - timedelta(weeks=1)]:
+        run, _ = detection_run_start(actor=actor, as_of=day, overrides=overrides, queue=False)
+        run = detection_run_execute(actor=actor, run_id=run.id)
+
+        with acting_for(organization.id):
+            assert list(DriftEvent.objects.order_by("id").values()) == before != []
+            assert DriftObservation.objects.count() == observed
+            tested = DriftTest.objects.filter(run=run)
+            assert tested.exists()
+            assert set(tested.values_list("window_days", flat=True)) == set(overrides.window_days or (14, 28))
+        assert (run.what_if, run.events_opened, run.events_closed) == (True, 0, 0)
+
+
+def test_a_what_if_opens_nothing_and_does_not_stand_in_the_way(actor: Actor, organization: Organization) -> None:
+    seed_claims(organization, changed=CHANGED, changed_rate=0.4)
+
+    run, _ = detection_run_start(actor=actor, overrides=Overrides(q=0.2), queue=False)
+    run = detection_run_execute(actor=actor, run_id=run.id)
+    with acting_for(organization.id):
+        assert run.tests_significant > 0
+        assert not DriftEvent.objects.exists()
+
+    # A later what-if neither makes an earlier run of record an old one nor sets the scale for it.
+    (decided,) = _detect(actor, _weeks(1, LAST - timedelta(weeks=1)))
+    (following,) = _detect(actor, _weeks(1))
+    assert decided.events_opened > 0
+    with acting_for(organization.id):
+        assert list(decisive_runs(Source.CLAIMS)) == [following, decided]
+
+
+def test_a_what_if_measures_against_the_baselines_of_the_run_beside_it(
+    actor: Actor, organization: Organization
+) -> None:
+    clinic = seed_claims(organization, changed=LAST - timedelta(days=90), changed_rate=0.4)
+    _detect(actor, _weeks(10, LAST - timedelta(weeks=1)))
+    what_if, _ = detection_run_start(actor=actor, overrides=Overrides(q=0.2), queue=False)
+    detection_run_execute(actor=actor, run_id=what_if.id)
+    (standard,) = _detect(actor, _weeks(1))
+
+    with acting_for(organization.id):
+        rows = [
+            list(
+                DriftTest.objects.filter(run=run, payer=clinic.payers[0])
+                .order_by("drift_type", "group_id", "window_days")
+                .values_list("drift_type", "group_id", "window_days", "n0", "x0", "effect")
+            )
+            for run in (standard, what_if)
+        ]
+        assert rows[0] == rows[1] != []
 
 
 @pytest.mark.parametrize("kind", [RunKind.BACKTEST, RunKind.MANUAL])
@@ -141,20 +245,57 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_events(
     assert many == few
 
 
-def test_periods_drift_without_date_or_revenue(actor: Actor, organization: Organization) -> None:
+def _seed_years(organization: Organization, years: Iterable[int], changed: int, until: int) -> None:
+    """Carriers whose approvals keep their rate, but the first one's fall in a year; it reports up to another."""
     with acting_for(organization.id):
         seed_codes(organization)
         batch = new_batch(organization, "counts", BatchKind.OUTCOME_COUNTS)
         for number in range(12):
             payer = Payer.objects.create(organization=organization, code=f"c{number}", name=f"Carrier {number}")
             for code in ProcedureCode.objects.all():
-                for year, rate in ((2022, 0.9), (2023, 0.6 if number == 0 else 0.9 + 0.001 * (number % 3))):
+                for year in years:
+                    if number == 0 and year > until:
+                        continue
+                    rate = 0.6 if number == 0 and year >= changed else 0.9 + 0.001 * (number % 3 if year % 2 else 0)
                     OutcomeCount.objects.create(
                         organization=organization, payer=payer, procedure_code=code, group_id=code.group_id,
                         measure=Measure.AUTHORIZATION_APPROVAL, period_start=date(year, 1, 1),
                         period_end=date(year, 12, 31), total=1_000, favourable=round(1_000 * rate), batch=batch,
                         source_row_no=1,
                     )  # fmt: skip
+
+
+def test_an_episode_of_years_outlives_a_missing_one(actor: Actor, organization: Organization) -> None:
+    _seed_years(organization, range(2015, 2022), changed=2017, until=2017)
+
+    seen = []
+    for year in range(2017, 2022):
+        run, _ = detection_run_start(actor=actor, as_of=date(year, 12, 31), source=Source.OUTCOME_COUNTS, queue=False)
+        detection_run_execute(actor=actor, run_id=run.id)
+        with acting_for(organization.id):
+            event = DriftEvent.objects.get(payer__code="c0", group=None)
+            seen.append((event.status, event.ended_on))
+
+    assert seen == [(EventStatus.CONFIRMED, None)] * 3 + [(EventStatus.EXPIRED, date(2020, 12, 31))] * 2
+
+
+def test_a_period_from_before_any_data_is_left_out(actor: Actor, organization: Organization) -> None:
+    _seed_years(organization, [2023], changed=2023, until=2023)
+    with acting_for(organization.id):
+        OutcomeCount.objects.filter(payer__code="c0").update(period_start=date.min)
+        OutcomeCount.objects.filter(payer__code="c1").update(period_end=date.max)
+
+    run, _ = detection_run_start(actor=actor, source=Source.OUTCOME_COUNTS, queue=False)
+    run = detection_run_execute(actor=actor, run_id=run.id)
+
+    assert (run.as_of, run.status) == (date(2023, 12, 31), "SUCCEEDED")
+    with acting_for(organization.id):
+        carriers = {test.payer.code for test in drift_tests(run.id).select_related("payer")}
+        assert carriers == {f"c{number}" for number in range(2, 12)}
+
+
+def test_periods_drift_without_date_or_revenue(actor: Actor, organization: Organization) -> None:
+    _seed_years(organization, [2022, 2023], changed=2023, until=2023)
 
     run, _ = detection_run_start(actor=actor, source=Source.OUTCOME_COUNTS, queue=False)
     run = detection_run_execute(actor=actor, run_id=run.id)

@@ -1,23 +1,35 @@
 """Runs: once per inputs, queued with their transaction, carried out once, failed without a trace."""
 
+import logging
 import threading
 from collections import Counter
 from datetime import date, timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.utils import timezone
 from drift_claims import LAST, new_batch, seed_claims
 from procrastinate.contrib.django.models import ProcrastinateJob
+from psycopg.errors import QueryCanceled
 
 from backend.accounts.models import Organization
 from backend.core.actor import Actor, Role
-from backend.core.errors import Forbidden, NotFound
+from backend.core.errors import Forbidden, NotFound, Unavailable
 from backend.core.ids import uuid7
 from backend.core.tenancy import acting_for
 from backend.detection.config import InvalidConfig
 from backend.drift import services
-from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, RunKind, RunStatus
-from backend.drift.runs import FutureDate, Overrides
+from backend.drift.models import (
+    DetectionRun,
+    DriftEvent,
+    DriftObservation,
+    DriftTest,
+    RunError,
+    RunKind,
+    RunStatus,
+    Source,
+)
+from backend.drift.runs import AsOfOutOfRange, Overrides, UnusableSettings
 from backend.drift.services import detection_run_execute, detection_run_start
 
 CHANGED = LAST - timedelta(days=30)
@@ -71,7 +83,7 @@ def test_a_failed_run_makes_way_for_a_new_one(
 
     with acting_for(organization.id):
         failed = DetectionRun.objects.get(id=run.id)
-        assert (failed.status, failed.error_code) == (RunStatus.FAILED, "ZeroDivisionError")
+        assert (failed.status, failed.error_code) == (RunStatus.FAILED, RunError.INTERNAL)
         assert not DriftTest.objects.exists()
     assert detection_run_execute(actor=actor, run_id=run.id).status == RunStatus.FAILED
     assert detection_run_start(actor=actor, queue=False)[1]
@@ -86,13 +98,139 @@ def test_who_may_not_detect_starts_nothing(actor: Actor, organization: Organizat
         detection_run_execute(actor=viewer, run_id=uuid7())
     with pytest.raises(NotFound):
         detection_run_execute(actor=actor, run_id=uuid7())
-    with pytest.raises(FutureDate):
-        detection_run_start(actor=actor, as_of=date(2999, 1, 1))
     with pytest.raises(InvalidConfig):
         detection_run_start(actor=actor, overrides=Overrides(q=2.0))
 
     with acting_for(organization.id):
         assert not DetectionRun.objects.exists()
+
+
+def _canceled() -> OperationalError:
+    error = OperationalError("DETAIL: (claim 4711)")
+    error.__cause__ = QueryCanceled()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "logged"),
+    [
+        (OverflowError("claim 4711"), RunError.INTERNAL, True),
+        (OperationalError("claim 4711"), RunError.INTERNAL, True),
+        (Unavailable(), RunError.INTERNAL, True),
+        (NotFound(), RunError.INTERNAL, True),
+        (InvalidConfig(what="types", rule="given"), RunError.BAD_USER_INPUT, False),
+        (_canceled(), RunError.TIMEOUT, False),
+    ],
+)
+def test_a_failure_has_one_of_our_codes_and_an_unforeseen_one_a_log_entry(
+    actor: Actor,
+    organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    code: RunError,
+    logged: bool,
+) -> None:
+    run, _ = detection_run_start(actor=actor, queue=False)
+
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(services, "store_tests", broken)
+    with caplog.at_level(logging.INFO, "driftgraph.drift"), pytest.raises(type(error)):
+        detection_run_execute(actor=actor, run_id=run.id)
+
+    with acting_for(organization.id):
+        assert DetectionRun.objects.get(id=run.id).error_code == code
+    entries = [entry for entry in caplog.records if entry.name == "driftgraph.drift"]
+    assert len(entries) == logged
+    for entry in entries:
+        assert str(run.id) in entry.getMessage()
+        assert actor.request_id in entry.getMessage()
+    assert (type(error).__name__ in caplog.text) == logged
+    assert "4711" not in caplog.text
+
+
+@pytest.mark.parametrize("source", list(Source))
+@pytest.mark.parametrize("day", [date.min, date(1999, 12, 31), date(2999, 1, 1), date.max])
+def test_a_run_is_refused_before_any_data_and_in_the_future(
+    actor: Actor, organization: Organization, source: Source, day: date
+) -> None:
+    with pytest.raises(AsOfOutOfRange) as refused:
+        detection_run_start(actor=actor, as_of=day, source=source)
+
+    assert refused.value.path == ("asOf",)
+    assert "2000-01-01" in refused.value.message
+    with acting_for(organization.id):
+        assert not DetectionRun.objects.exists()
+
+
+def test_the_first_and_the_last_day_that_may_be_asked_for_are_computed(actor: Actor) -> None:
+    today = timezone.now().date()
+    allowed = [
+        (Source.CLAIMS, date(2000, 1, 1)),
+        (Source.CLAIMS, today),
+        (Source.OUTCOME_COUNTS, date(2000, 1, 1)),
+        (Source.OUTCOME_COUNTS, today + timedelta(days=366)),
+    ]
+
+    for source, day in allowed:
+        run, _ = detection_run_start(actor=actor, as_of=day, source=source, queue=False)
+        assert detection_run_execute(actor=actor, run_id=run.id).status == RunStatus.SUCCEEDED
+    for source, day in [(Source.CLAIMS, allowed[1][1]), (Source.OUTCOME_COUNTS, allowed[3][1])]:
+        with pytest.raises(AsOfOutOfRange):
+            detection_run_start(actor=actor, as_of=day + timedelta(days=1), source=source)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        (Overrides(q=0.0), "q"),
+        (Overrides(min_effect=1.0), "minEffect"),
+        (Overrides(window_days=(28, 14, 28)), "windows"),
+        (Overrides(window_days=(15,)), "windows"),
+    ],
+)
+def test_what_is_wrong_with_a_configuration_is_named_by_its_place(
+    actor: Actor, overrides: Overrides, field: str
+) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        detection_run_start(actor=actor, overrides=overrides)
+
+    assert refused.value.path == ("config", field)
+
+
+def test_settings_that_cannot_be_used_are_not_blamed_on_the_caller(actor: Actor, organization: Organization) -> None:
+    Organization.objects.filter(id=organization.id).update(fdr_q=0.9)
+
+    with pytest.raises(UnusableSettings, match="q must be") as refused:
+        detection_run_start(actor=actor, overrides=Overrides(q=0.1))
+
+    assert (refused.value.code, refused.value.path) == ("CONFLICT", ())
+
+
+def test_a_run_is_a_what_if_where_it_differs_from_the_organizations_own(
+    actor: Actor, organization: Organization
+) -> None:
+    def what_if(**overrides: object) -> bool:
+        return detection_run_start(actor=actor, overrides=Overrides(**overrides), queue=False)[0].what_if
+
+    assert not detection_run_start(actor=actor, queue=False)[0].what_if
+    assert not what_if(q=0.05, window_days=(28, 14))
+    assert what_if(q=0.1)
+    assert what_if(window_days=(28,))
+    assert what_if(min_effect=0.03)  # the floor of one type is higher
+    assert not detection_run_start(actor=actor, kind=RunKind.BACKTEST, queue=False)[0].what_if
+
+
+def test_what_was_a_what_if_runs_anew_once_it_is_the_standard(actor: Actor, organization: Organization) -> None:
+    before, _ = detection_run_start(actor=actor, overrides=Overrides(q=0.1), queue=False)
+    Organization.objects.filter(id=organization.id).update(fdr_q=0.1)
+
+    after, created = detection_run_start(actor=actor, overrides=Overrides(q=0.1), queue=False)
+    old_standard, _ = detection_run_start(actor=actor, overrides=Overrides(q=0.05), queue=False)
+
+    assert (created, before.what_if, after.what_if, old_standard.what_if) == (True, True, False, True)
 
 
 def test_another_tenants_run_does_not_exist(actor: Actor, other_organization: Organization) -> None:
@@ -157,11 +295,15 @@ def test_eight_workers_start_and_execute_one_run_once(actor: Actor, organization
 
 def test_eight_runs_of_one_tenant_at_once_lose_and_double_nothing(actor: Actor, organization: Organization) -> None:
     seed_claims(organization, payers=2, changed=CHANGED, changed_rate=0.6)
-    floors = iter([0.03, 0.031, 0.032, 0.033, 0.034, 0.035, 0.036, 0.037])
+    runs = []
+    for number in range(8):
+        with acting_for(organization.id):
+            new_batch(organization, f"late file {number}")
+        runs.append(detection_run_start(actor=actor, queue=False)[0].id)
+    waiting = iter(runs)
 
     def detect() -> RunStatus:
-        run, _ = detection_run_start(actor=actor, overrides=Overrides(min_effect=next(floors)), queue=False)
-        return RunStatus(detection_run_execute(actor=actor, run_id=run.id).status)
+        return RunStatus(detection_run_execute(actor=actor, run_id=next(waiting)).status)
 
     outcomes = _in_threads(8, detect)
 

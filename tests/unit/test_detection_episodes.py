@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.detection.config import CLAIMS_CONFIG
+from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG
 from backend.detection.episodes import (
+    ACTIVE,
     Episode,
     EpisodeKey,
     EpisodeStatus,
@@ -20,12 +21,16 @@ from backend.detection.types import Direction, DriftType, Level, ReasonNotFlagge
 
 START = date(2025, 6, 1)
 KEY = EpisodeKey(DriftType.DENIAL_RATE, "P", "G", Direction.UP)
+ENDS = {TransitionKind.RESOLVE, TransitionKind.END, TransitionKind.EXPIRE}
 HUMAN = [EpisodeStatus.ACKNOWLEDGED, EpisodeStatus.DISMISSED]
 
 
-def sighting(key=KEY, *, q=0.03, window_days=28):
-    """A test of the key's cell; significant when q is at most 5 %, untested when q is None."""
-    effect = 0.1 if key.direction is Direction.UP else -0.1
+def sighting(key=KEY, *, q=0.03, window_days=28, effect=0.1):
+    """A test of the key's cell; significant when q is at most 5 %, untested when q is None.
+
+    `effect` counts in the direction of the key; the floor of the type is 0.03.
+    """
+    effect = effect if key.direction is Direction.UP else -effect
     significant = q is not None and q <= 0.05
     untested = ReasonNotFlagged.MIN_SAMPLE if q is None else ReasonNotFlagged.FDR
     tier = (Tier.CONFIRMED if q <= 0.01 else Tier.OPEN) if significant else None
@@ -55,13 +60,18 @@ def sighting(key=KEY, *, q=0.03, window_days=28):
     )
 
 
+def gone(key=KEY, *, window_days=28):
+    """A test that could tell, and shows no change worth the name."""
+    return sighting(key, q=0.5, window_days=window_days, effect=0.01)
+
+
 def live(status=EpisodeStatus.OPEN, *, key=KEY, seen=START, **changes):
     values = {"first_seen_on": seen, "last_seen_on": seen, "last_run_on": seen, "streak_started_on": seen, "ref": 7}
     return Episode(**{"key": key, "status": status} | values | changes)
 
 
-def step(episodes, results, days=7):
-    return advance(episodes, results, as_of=START + timedelta(days=days), config=CLAIMS_CONFIG)
+def step(episodes, results, days=7, config=CLAIMS_CONFIG):
+    return advance(episodes, results, as_of=START + timedelta(days=days), config=config)
 
 
 def only(found):
@@ -118,7 +128,7 @@ def test_daily_runs_confirm_once_the_streak_spans_six_days():
 
 
 def test_a_miss_breaks_the_streak():
-    kind, missed = only(step([live()], [sighting(q=0.2)], 7))
+    kind, missed = only(step([live()], [gone()], 7))
     back_kind, back = only(step([missed], [sighting()], 14))
 
     assert (kind, missed.misses, missed.consecutive_runs, missed.status) == (
@@ -135,8 +145,8 @@ def test_a_miss_breaks_the_streak():
 
 @pytest.mark.parametrize("status", [EpisodeStatus.OPEN, EpisodeStatus.CONFIRMED, EpisodeStatus.ACKNOWLEDGED])
 def test_an_episode_resolves_when_its_sign_is_gone_for_two_runs(status):
-    _, once = only(step([live(status)], [sighting(q=0.5)], 7))
-    kind, twice = only(step([once], [sighting(q=0.5)], 14))
+    _, once = only(step([live(status)], [gone(), gone(window_days=14)], 7))
+    kind, twice = only(step([once], [gone(), gone(window_days=14)], 14))
 
     assert once.status is status
     assert (kind, twice.status, twice.ended_on) == (
@@ -146,10 +156,65 @@ def test_an_episode_resolves_when_its_sign_is_gone_for_two_runs(status):
     )
 
 
+@pytest.mark.parametrize("status", [*sorted(ACTIVE), EpisodeStatus.DISMISSED])
+def test_a_lasting_change_outlives_weeks_that_do_not_prove_it(status):
+    episode, kinds = live(status), set()
+
+    for week in range(1, 20):
+        kind, episode = only(step([episode], [sighting(q=0.6, effect=0.05)], 7 * week))
+        kinds.add(kind)
+
+    assert kinds == {TransitionKind.HOLD}
+    assert (episode.status, episode.misses, episode.ended_on) == (status, 0, None)
+    assert (episode.last_seen_on, episode.last_run_on) == (START, START + timedelta(weeks=19))
+
+
+@pytest.mark.parametrize(
+    ("results", "kind"),
+    [
+        ([sighting(q=0.5, effect=0.03)], TransitionKind.HOLD),
+        ([sighting(q=0.5, effect=0.0299)], TransitionKind.MISS),
+        ([sighting(q=0.5, effect=-0.2)], TransitionKind.MISS),
+        ([gone(), sighting(q=0.5, window_days=14)], TransitionKind.HOLD),
+        ([gone(), sighting(q=None, window_days=14)], TransitionKind.MISS),
+        ([sighting(KEY._replace(direction=Direction.DOWN))], TransitionKind.MISS),
+    ],
+)
+def test_a_sign_stands_while_a_test_shows_the_effect_floor_in_its_direction(results, kind):
+    (transition, *_) = step([live()], results).transitions
+
+    assert transition.kind is kind
+    assert transition.signal is None
+
+
+def test_the_floor_is_that_of_the_run():
+    higher = CLAIMS_CONFIG.overridden(min_effect=0.11)
+
+    assert only(step([live()], [sighting(q=0.5)], config=higher))[0] is TransitionKind.MISS
+
+
+def test_holding_breaks_the_streak_and_forgets_a_miss():
+    _, missed = only(step([live(EpisodeStatus.CONFIRMED)], [gone()], 7))
+    kind, held = only(step([missed], [sighting(q=0.5)], 14))
+    again, missed_again = only(step([held], [gone()], 21))
+
+    assert (kind, held.misses, held.consecutive_runs) == (TransitionKind.HOLD, 0, 0)
+    assert (again, missed_again.misses, missed_again.ended_on) == (TransitionKind.MISS, 1, None)
+
+
+def test_two_sightings_with_a_held_run_between_them_are_no_recurrence():
+    _, held = only(step([live()], [sighting(q=0.2)], 7))
+    kind, back = only(step([held], [sighting()], 14))
+
+    assert (kind, back.status, back.consecutive_runs) == (TransitionKind.OBSERVE, EpisodeStatus.OPEN, 1)
+    assert back.streak_started_on == START + timedelta(days=14)
+    assert only(step([back], [sighting()], 21))[0] is TransitionKind.CONFIRM
+
+
 def test_a_dismissed_episode_swallows_its_sightings_until_the_sign_is_gone():
     kind, seen = only(step([live(EpisodeStatus.DISMISSED)], [sighting(q=0.0001)], 7))
-    _, once = only(step([seen], [sighting(q=0.5)], 14))
-    end, ended = only(step([once], [sighting(q=0.5)], 21))
+    _, once = only(step([seen], [gone()], 14))
+    end, ended = only(step([once], [gone()], 21))
     news, episode = only(step([], [sighting()], 28))
 
     assert (kind, seen.status, seen.ended_on) == (TransitionKind.OBSERVE, EpisodeStatus.DISMISSED, None)
@@ -191,6 +256,30 @@ def test_an_episode_expires_when_its_cell_was_untestable_for_too_long(status, ki
     assert (found, episode.status, episode.ended_on) == (kind, after, START + timedelta(days=85))
 
 
+def test_the_wait_for_a_test_begins_with_the_last_one_whatever_it_showed():
+    held = live(EpisodeStatus.CONFIRMED, last_run_on=START + timedelta(days=80))
+
+    assert step([held], [], 160).transitions == ()
+    assert only(step([held], [], 165))[0] is TransitionKind.EXPIRE
+
+
+@pytest.mark.parametrize(
+    ("period_days", "still", "over"),
+    [
+        (30, ["2025-07-31", "2025-08-31"], "2025-09-30"),
+        (91, ["2025-09-30", "2025-12-31"], "2026-03-31"),
+        (365, ["2025-12-31", "2026-06-30", "2027-06-30"], "2028-06-30"),
+    ],
+)
+def test_an_episode_of_period_figures_expires_by_missed_periods(period_days, still, over):
+    episode = live(EpisodeStatus.CONFIRMED, seen=date(2025, 6, 30), period_days=period_days)
+
+    for day in still:
+        assert advance([episode], [], as_of=date.fromisoformat(day), config=PERIODS_CONFIG).transitions == ()
+    kind, ended = only(advance([episode], [], as_of=date.fromisoformat(over), config=PERIODS_CONFIG))
+    assert (kind, ended.status) == (TransitionKind.EXPIRE, EpisodeStatus.EXPIRED)
+
+
 def test_the_opposite_direction_is_another_episode():
     down = KEY._replace(direction=Direction.DOWN)
 
@@ -209,6 +298,7 @@ def test_repeating_a_date_refreshes_without_counting_and_older_runs_change_nothi
 
     assert (kind, again) == (TransitionKind.OBSERVE, episode)
     assert step([episode], [sighting(q=0.5)], 7).transitions == ()
+    assert step([episode], [gone()], 7).transitions == ()
     assert step([episode], [sighting()], 6).transitions == ()
     assert only(step([episode], [sighting(q=0.001)], 7))[0] is TransitionKind.CONFIRM
 
@@ -234,7 +324,7 @@ def test_a_group_episode_nests_under_the_payer_episode_of_its_direction():
     ],
 )
 def test_a_parent_must_be_active_after_the_run_and_of_the_same_kind(parent, q, nested):
-    found = step([live(), parent], [sighting(), sighting(parent.key, q=q)])
+    found = step([live(), parent], [sighting(), sighting(parent.key, q=q) if q < 0.05 else gone(parent.key)])
 
     assert found.parents == {KEY: parent.key if nested else None}
 
@@ -248,19 +338,23 @@ def test_only_episodes_that_somebody_may_act_on_freeze_the_baseline():
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([None, 0.5, 0.03, 0.001]), st.integers(0, 9), st.sampled_from([None, *HUMAN])),
+        st.tuples(
+            st.sampled_from([(None, 0.1), (0.5, 0.1), (0.5, 0.01), (0.03, 0.1), (0.001, 0.1)]),
+            st.integers(0, 9),
+            st.sampled_from([None, *HUMAN]),
+        ),
         max_size=30,
     )
 )
 def test_any_history_keeps_one_live_episode_with_consistent_dates(history):
     episode, today = None, 0
-    for q, gap, decision in history:
+    for (q, effect), gap, decision in history:
         today += gap
         if episode is not None and decision is not None:
             episode = replace(episode, status=decision)
         before = episode
 
-        found = step([episode] if episode else [], [sighting(q=q)], today)
+        found = step([episode] if episode else [], [sighting(q=q, effect=effect)], today)
 
         assert len(found.transitions) <= 1
         for transition in found.transitions:
@@ -268,8 +362,10 @@ def test_any_history_keeps_one_live_episode_with_consistent_dates(history):
             assert (transition.kind is TransitionKind.OPEN) == (before is None)
             assert (transition.signal is None) == (q is None or q > 0.05)
             assert episode.first_seen_on <= episode.streak_started_on <= episode.last_seen_on <= episode.last_run_on
-            assert (episode.misses > 0) == (episode.consecutive_runs == 0)
-            ended = transition.kind in {TransitionKind.RESOLVE, TransitionKind.END, TransitionKind.EXPIRE}
+            assert (transition.signal is None) == (episode.consecutive_runs == 0) or transition.kind in ENDS
+            assert episode.misses == 0 or episode.consecutive_runs == 0
+            assert episode.misses == 0 or effect == 0.01 or transition.kind in ENDS
+            ended = transition.kind in ENDS
             assert ended == (episode.ended_on is not None)
             if before is not None and before.status in HUMAN and not ended:
                 assert episode.status is before.status

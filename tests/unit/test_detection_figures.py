@@ -223,9 +223,9 @@ def test_config_is_restored_from_its_canonical_json_with_the_same_hash():
 
 
 def test_overrides_change_what_they_name():
-    config = CLAIMS_CONFIG.overridden(q=0.1, window_days=(28, 7, 28), min_effect=0.04, revenue_lift_cents=5)
+    config = CLAIMS_CONFIG.overridden(q=0.1, window_days=(28, 7), min_effect=0.04, revenue_lift_cents=5)
 
-    assert (config.q_open, config.q_confirmed) == (0.1, pytest.approx(0.02))
+    assert config.q_open == 0.1
     assert config.window_days == (7, 28)
     assert {knobs.min_effect for knobs in config.types.values()} == {0.04}
     assert config.revenue_lift_cents == 5
@@ -241,6 +241,7 @@ def test_overrides_change_what_they_name():
         ({"window_days": (10,)}, "windows"),
         ({"window_days": (0,)}, "windows"),
         ({"window_days": (91,)}, "windows"),
+        ({"window_days": (14, 28, 14)}, "windows"),
         ({"min_effect": -0.1}, "minEffect"),
         ({"min_effect": 1.0}, "minEffect"),
         ({"revenue_lift_cents": 0}, "revenueLift"),
@@ -250,8 +251,18 @@ def test_overrides_outside_their_range_are_refused_by_name(override, path):
     with pytest.raises(InvalidConfig) as refused:
         CLAIMS_CONFIG.overridden(**override)
 
-    assert refused.value.path == (path,)
+    assert refused.value.path == ("config", path)
     assert path in refused.value.message
+
+
+def test_a_longer_watch_list_confirms_nothing_sooner():
+    assert [CLAIMS_CONFIG.overridden(q=q).q_confirmed for q in (0.005, 0.05, 0.5)] == [0.005, 0.01, 0.01]
+    assert CLAIMS_CONFIG.overridden(q=0.005).overridden(q=0.2).q_confirmed == 0.01
+
+
+def test_figures_per_period_have_no_windows_of_their_own():
+    with pytest.raises(InvalidConfig, match="the periods are the windows"):
+        PERIODS_CONFIG.overridden(window_days=(14,))
 
 
 def test_every_type_has_a_harmful_direction_and_every_rate_has_knobs():

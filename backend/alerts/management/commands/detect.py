@@ -26,7 +26,10 @@ SOURCES = {"claims": Source.CLAIMS, "outcome-counts": Source.OUTCOME_COUNTS}
 class Command(BaseCommand):
     """One run, or one run per week (or other step) of a span."""
 
-    help = "Runs drift detection for an organization, as of one date or week by week over a span."
+    help = (
+        "Runs drift detection for an organization, as of one date or week by week over a span. A run with a --q or"
+        " --min-effect of its own is a what-if: it stores tests, and changes neither events nor alerts."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """What to look at, as of when, and how strictly."""
@@ -36,8 +39,10 @@ class Command(BaseCommand):
         parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last as-of date of a span")
         parser.add_argument("--every", type=int, default=7, help="days between the runs of a span (default 7)")
         parser.add_argument("--source", choices=sorted(SOURCES), default="claims")
-        parser.add_argument("--q", type=float, help="false discovery rate of the watch list (default: organization's)")
-        parser.add_argument("--min-effect", type=float, help="smallest change worth an event, as a fraction")
+        parser.add_argument("--q", type=float, help="largest q of the watch list (default: organization's)")
+        parser.add_argument(
+            "--min-effect", type=float, help="smallest change worth an event, as a fraction (default: by type)"
+        )
         parser.add_argument("--backtest", action="store_true", help="store tests only; open and close no events")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -103,5 +108,10 @@ def _summary(rows: list[tuple[DetectionRun, AlertsEvaluated, float]]) -> Table:
         table.add_column(heading, justify="right")
     for run, alerts, seconds in rows:
         counts = (run.tests_total, run.tests_significant, run.events_opened, run.events_closed, alerts.raised)
-        table.add_row(str(run.as_of), run.status, *(f"{count:,}" for count in counts), f"{seconds:.2f}")
+        table.add_row(
+            str(run.as_of),
+            f"{run.status}{' (what-if)' if run.what_if else ''}",
+            *(f"{count:,}" for count in counts),
+            f"{seconds:.2f}",
+        )
     return table
