@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: import, detection and paging on one file of claims, in a database of their own.
+"""`python -m benchmarks COMMAND`: what can be measured, each command with options of its own (`--help`).
 
 Times are of one machine at one moment: compare within a run, and quote medians and ratios.
 """
@@ -7,16 +7,47 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A module that is run as a program."""
+
+    module: str
+    says: str
+    fresh_database: bool = False  # in a data directory that is removed afterwards
+
+
+COMMANDS = {
+    "peers": Command("benchmarks.peers.command", "Driftgraph beside other GraphQL servers over the same million rows"),
+    "measures": Command(
+        "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
+    ),
+}
+
+
 def main() -> int:
-    """The exit code of benchmarks.measures, run with a data directory that is removed afterwards."""
+    """The exit code of the command, 2 where there is none of that name."""
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in COMMANDS:
+        print("usage: python -m benchmarks COMMAND [options]\n")
+        for known, command in COMMANDS.items():
+            print(f"  {known:10} {command.says}")
+        return 0 if name in ("-h", "--help") else 2
+    command = COMMANDS[name]
+    call = [sys.executable, "-m", command.module, *arguments]
+    if not command.fresh_database:
+        return _run(call, dict(os.environ))
     with tempfile.TemporaryDirectory(prefix="driftgraph-bench-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL runs as another account where we are root
-        environment = {**os.environ, "DRIFTGRAPH_DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "backend.config.settings"}
-        command = [sys.executable, "-m", "benchmarks.measures", *sys.argv[1:]]
-        return subprocess.run(command, env=environment, check=False).returncode
+        return _run(call, {**os.environ, "DRIFTGRAPH_DATA_DIR": folder})
+
+
+def _run(call: list[str], environment: dict[str, str]) -> int:
+    environment["DJANGO_SETTINGS_MODULE"] = "backend.config.settings"
+    return subprocess.run(call, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

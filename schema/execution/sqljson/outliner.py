@@ -135,14 +135,15 @@ class Outliner:
 
     def _leaf(self, model: type[models.Model], declaration: Column, kind: Any, *, required: bool) -> Leaf:
         field: Any = next(one for one in model._meta.concrete_fields if one.attname == declaration.attribute)
-        expression = f'{{}}."{field.column}"'
+        expression, nullable = f'{{}}."{field.column}"', bool(field.null)
         if isinstance(declaration.convert, Conversion):
+            nullable |= declaration.convert.nullable
             expression = f"({declaration.convert.sql(expression)})"
         elif declaration.convert is not None:
             raise NotPlain("a value made in Python")
         else:
             check_source(kind, field)
-        return Leaf(expression, writer_of(kind), nullable=bool(field.null), required=required)
+        return Leaf(expression, writer_of(kind), nullable=nullable, required=required)
 
     def _grouped(self, declaration: Aggregate, kind: Any, selection: Selection) -> Grouped:
         parent = _item(kind)

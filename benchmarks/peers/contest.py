@@ -1,0 +1,152 @@
+"""Servers that have been started, what each is asked, and the proof that they answer the same."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.peers.database import bench_folder
+from benchmarks.peers.generation import Sizes
+from benchmarks.peers.normalising import Refused, canonical, digest, first_difference
+from benchmarks.peers.servers import Request, Running, Server, Setup, running
+
+QUERIES = {
+    "q1": "first 50 drift events, 15 scalars and two to-one relations",
+    "q2": "20 agent runs with the first 10 findings of each",
+    "q3": "a drift event by node id",
+    "q4": "as q1, 90 % deep",
+    "q5": "six small root fields",
+}
+PAGE, RUNS = 50, 20
+_DEEP = 0.9
+
+
+class AnswersDiffer(Exception):
+    """Two servers say different things: their times cannot be compared."""
+
+
+@dataclass(slots=True)
+class Entrant:
+    """A running server with the requests that it gets, and the length in bytes of each answer."""
+
+    server: Server
+    running: Running
+    requests: dict[str, Request] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The server's, with the number of workers where there are several."""
+        return self.running.name
+
+
+def probe(server: Server, setup: Setup) -> Request:
+    """The cheapest request: a row by its id."""
+    variables = {"id": server.global_id("DriftEvent", setup.database.event)}
+    return server.request("q3", variables, setup.database)
+
+
+@contextmanager
+def entered(
+    servers: Sequence[Server], setup: Setup, workers: Sequence[int], console: Console
+) -> Iterator[list[Entrant]]:
+    """Every server with every number of workers, running until the block ends.
+
+    Raises:
+        ServerFailed: one of them did not start.
+    """
+    with ExitStack() as stack:
+        found = []
+        for server in servers:
+            for number in workers:
+                with console.status(f"starting {server.name}"):
+                    started = running(server, setup, workers=number, probe=probe(server, setup))
+                    found.append(Entrant(server, stack.enter_context(started)))
+        yield found
+
+
+def pages(setup: Setup) -> int:
+    """How many pages the list of drift events has."""
+    return Sizes.of(setup.database.stamp["factor"]).events // PAGE
+
+
+def deep_page(setup: Setup) -> int:
+    """The number of the page that begins 90 % down the list."""
+    return 1 + int(_DEEP * pages(setup))
+
+
+def prepare(entrant: Entrant, setup: Setup, queries: Sequence[str], console: Console) -> None:
+    """Makes the requests of the queries.
+
+    Raises:
+        ServerFailed: no cursor of the deep page could be had.
+    """
+    key = {"id": entrant.server.global_id("DriftEvent", setup.database.event)}
+    variables: dict[str, dict[str, Any]] = {"q1": {"first": PAGE}, "q2": {"first": RUNS}, "q3": key, "q5": key}
+    for query in queries:
+        if query == "q4":
+            page = deep_page(setup)
+            after = cursors(entrant, setup, [page], console)[page]
+            entrant.requests[query] = entrant.server.request("q1", {"first": PAGE, "after": after}, setup.database)
+        else:
+            entrant.requests[query] = entrant.server.request(query, variables[query], setup.database)
+
+
+def cursors(entrant: Entrant, setup: Setup, wanted: Sequence[int], console: Console) -> dict[int, str]:
+    """The cursors before some pages, by the numbers of the pages, as the server gives them to whoever pages on.
+
+    Those of the slow peers are kept until their installation or the database changes.
+    """
+    installation = setup.installations.get(entrant.server.name)
+    name = f"cursors-{setup.database.name}-{entrant.server.name}.json"
+    kept = bench_folder() / name
+    stamp = {**setup.database.stamp, "lock": installation.lock} if installation else None
+    if stamp and kept.exists():
+        found = json.loads(kept.read_text())
+        if found["stamp"] == stamp and all(str(page) in found["cursors"] for page in wanted):
+            return {page: found["cursors"][str(page)] for page in wanted}
+    met: dict[int, str] = {}
+    with console.status(f"{entrant.name}: paging to page {max(wanted)}"):
+        after = None
+        for page in range(2, max(wanted) + 1):
+            request = entrant.server.request("q1", {"first": PAGE, "after": after}, setup.database)
+            after = json.loads(entrant.running.ask(request))["data"]["driftEvents"]["pageInfo"]["endCursor"]
+            met[page] = after
+    if stamp:
+        kept.write_text(json.dumps({"stamp": stamp, "cursors": met}))
+    return {page: met[page] for page in wanted}
+
+
+def verify(entrants: Sequence[Entrant], queries: Sequence[str]) -> dict[str, str]:
+    """The hash of each query's answer, which is that of every server; notes the lengths of the answers.
+
+    Raises:
+        AnswersDiffer: one says something else than the first server, or refuses.
+    """
+    hashes = {}
+    for query in queries:
+        answers = {entrant.name: _answer(entrant, query) for entrant in entrants}
+        (first, expected), *others = answers.items()
+        for name, answer in others:
+            if difference := first_difference(expected, answer):
+                raise AnswersDiffer(f"{query}: {first} and {name} differ at {difference}")
+        hashes[query] = digest(expected)
+    return hashes
+
+
+def _answer(entrant: Entrant, query: str) -> Any:
+    body = entrant.running.ask(entrant.requests[query])
+    entrant.lengths[query] = len(body)
+    try:
+        return canonical(body)
+    except Refused as refused:
+        raise AnswersDiffer(f"{query}: {entrant.name} refuses: {refused}") from None
+
+
+def in_turn(entrants: Sequence[Entrant], round_number: int) -> Sequence[Entrant]:
+    """The entrants in the order of a round: each round begins with another one."""
+    start = round_number % len(entrants)
+    return [*entrants[start:], *entrants[:start]]

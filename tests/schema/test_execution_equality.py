@@ -1,0 +1,157 @@
+"""SQL-made JSON and graphql-core give the same answer: to generated documents, and to cases chosen by hand."""
+
+import dataclasses
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import orjson
+import pytest
+from django.conf import settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as generation
+from hypothesis import strategies as st
+
+from backend.accounts.models import Organization
+from backend.core.actor import Actor, Role
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from schema.build import core_schema
+from schema.declarations import RootPage
+from tests import every_value
+from tests.api import Answer, Api
+from tests.generated import Cursors, documents
+
+EXAMPLES = int(os.environ.get("DRIFTGRAPH_TEST_EXAMPLES", "300"))
+_MADE = ("SELECT concat", "SELECT count")  # how statements begin whose rows are JSON text or a page's count
+_ROLES = (Role.OWNER, Role.OWNER, Role.OWNER, Role.VIEWER, Role.ANALYST, Role.AUDITOR)
+_CHILDREN = {
+    "agentRuns": "findings",
+    "detectionRuns": "tests",
+    "driftEvents": "observations",
+    "importBatches": "issues",
+}
+
+
+@pytest.fixture(scope="module")
+def populated(database: str) -> Iterator[Organization]:
+    """The organization with every kind of value."""
+    organization = Organization.objects.create(id=uuid.uuid5(uuid.NAMESPACE_URL, __name__), name=__name__)
+    every_value.fill(organization)
+    yield organization
+    every_value.empty(organization)
+
+
+@contextmanager
+def _executed(way: str) -> Iterator[None]:
+    """Executes by one way; pages and counts are small, so that few rows have more than one page."""
+    before = settings.ENVIRONMENT
+    settings.ENVIRONMENT = dataclasses.replace(before, execution=way, default_page_size=4, count_cap=12)
+    try:
+        yield
+    finally:
+        settings.ENVIRONMENT = before
+
+
+@dataclasses.dataclass(slots=True)
+class _Ways:
+    """Answers of both ways, and how the first was found."""
+
+    reads: Reads
+    writes: WriteThreads
+    organization: Organization
+    examples: int = 0
+    alone: int = 0  # by SQL alone
+    mixed: int = 0
+    failed: int = 0
+
+    async def answers(self, document: str, variables: dict[str, object], role: Role = Role.OWNER) -> list[Answer]:
+        actor = Actor(organization_id=self.organization.id, role=role, request_id="test")
+        api, found = Api(self.reads, self.writes, actor), []
+        for way in ("auto", "reference"):
+            with _executed(way):
+                found.append(await api(document, **variables))
+        return found
+
+    async def same(self, document: str, variables: dict[str, object], role: Role = Role.OWNER) -> Answer:
+        """The answer by SQL, after a look at whether it is that of graphql-core."""
+        made, expected = await self.answers(document, variables, role)
+        assert made.errors == expected.errors
+        assert orjson.dumps(made.data) == orjson.dumps(expected.data)
+        return made
+
+    def count(self, answer: Answer) -> None:
+        by_sql = [statement.startswith(_MADE) for statement in answer.statements]
+        self.examples += 1
+        self.alone += bool(by_sql) and all(by_sql)
+        self.mixed += any(by_sql) and not all(by_sql)
+        self.failed += bool(answer.errors)
+
+
+@pytest.fixture(scope="module")
+async def ways(reads: Reads, writes: WriteThreads, populated: Organization) -> AsyncIterator[_Ways]:
+    """Both ways; at the end, whether the generated documents took each of them often enough to say something."""
+    found = _Ways(reads, writes, populated)
+    yield found
+    assert found.alone * 4 >= found.examples, found
+    assert found.mixed * 20 >= found.examples, found
+    assert found.failed * 20 >= found.examples, found
+
+
+@pytest.fixture(scope="module")
+async def cursors(ways: _Ways) -> Cursors:
+    """Cursors out of answers, by row type and order."""
+    query = core_schema().query_type
+    assert query is not None
+    found: dict[tuple[str, str], list[str]] = {}
+    pages = "edges { __typename cursor }"
+    for name, field in query.fields.items():
+        declaration = getattr(field.extensions["strawberry-definition"], "declaration", None)
+        if not isinstance(declaration, RootPage) or declaration.parent_tag:
+            continue
+        for order in declaration.source.orders:
+            answer, _ = await ways.answers(f"{{ {name}(orderBy: {order.name}, first: 100) {{ {pages} }} }}", {})
+            _gather(answer.data[name], order.name, found)
+    for parents, children in _CHILDREN.items():
+        inner = f"nodes {{ {children}(first: 100) {{ {pages} }} }}"
+        answer, _ = await ways.answers(f"{{ {parents}(first: 100) {{ {inner} }} }}", {})
+        child = core_schema().get_type(query.fields[parents].type.of_type.name.removesuffix("Connection"))
+        order = child.fields[children].extensions["strawberry-definition"].declaration.source.default_order
+        for node in answer.data[parents]["nodes"]:
+            _gather(node[children], order.name, found)
+    return found
+
+
+def _gather(page: dict[str, list[dict[str, str]]], order: str, found: dict[tuple[str, str], list[str]]) -> None:
+    for edge in page["edges"]:
+        found.setdefault((edge["__typename"].removesuffix("Edge"), order), []).append(edge["cursor"])
+
+
+def test_the_organization_holds_every_kind_of_value(populated: Organization) -> None:
+    for model, rows in every_value.held(populated).items():
+        for field in model._meta.concrete_fields:
+            found = [getattr(row, field.attname) for row in rows]
+            if field.null:
+                assert None in found, field
+                assert any(value is not None for value in found), field
+            if field.choices:
+                assert {value for value, _ in field.choices} <= set(found), field
+
+
+@generation(
+    max_examples=EXAMPLES,
+    derandomize=True,  # the same documents in every run
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data())
+async def test_generated_documents_are_answered_alike(ways: _Ways, cursors: Cursors, data: st.DataObject) -> None:
+    document = data.draw(documents(cursors))
+    role = data.draw(st.sampled_from(_ROLES))
+
+    answer = await ways.same(document.text, document.variables, role)
+
+    assert "GRAPHQL_PARSE_FAILED" not in answer.codes
+    ways.count(answer)
