@@ -14,8 +14,8 @@ from schema.relay.pages import ListSource
 class Conversion:
     """What the API serves of what the database keeps, said twice: the two give the same JSON text.
 
-    `sql` takes an SQL expression and gives one whose text is what the field's scalar serializes; the expression stands
-    in it once. `nullable` says that a value that is there can become none.
+    `sql` takes an SQL expression and gives one whose text is what the field's scalar serializes. `nullable` says that a
+    value that is there can become none.
     """
 
     python: Callable[[Any], Any]

@@ -49,7 +49,9 @@ def _parse_datetime(value: Any) -> datetime.datetime:
 
 
 def _serialize_datetime(value: datetime.datetime) -> str:
-    return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    """The moment as PostgreSQL writes it too: fractions of a second without zeros at the end."""
+    text = value.astimezone(datetime.UTC).replace(tzinfo=None).isoformat()
+    return f"{text.rstrip('0') if value.microsecond else text}Z"
 
 
 def _parse_decimal(value: Any) -> Decimal:
@@ -90,7 +92,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
     datetime.datetime: strawberry.scalar(
         name="DateTime",
-        description="A moment in UTC as YYYY-MM-DDTHH:MM:SS[.ffffff]Z.",
+        description="A moment in UTC as YYYY-MM-DDTHH:MM:SS[.f]Z, with up to six decimals and no zero at their end.",
         specified_by_url=_RFC3339,
         serialize=_serialize_datetime,
         parse_value=_parse_datetime,

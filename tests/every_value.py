@@ -239,7 +239,7 @@ _ROWS: dict[type[models.Model], tuple[int, dict[str, Value]]] = {
         30,
         {
             **_MEASURED,
-            "event_id": _link(DriftEvent, (0, 1, 0)),
+            "event_id": _link(DriftEvent, (0, 1, 2)),
             "run_id": lambda number: key(DetectionRun, number // 3),
         },
     ),
@@ -259,7 +259,7 @@ _ROWS: dict[type[models.Model], tuple[int, dict[str, Value]]] = {
         {
             "agent_id": _link(Agent, (0, 1, 0, 2, 0)),
             "status": _of(_RUNS),
-            "conclusion": lambda number: ("PASS", "FAIL", "INCONCLUSIVE")[number % 4 % 3] if number % 6 == 0 else None,
+            "conclusion": lambda number: ("PASS", "FAIL", "INCONCLUSIVE")[number // 6 % 3] if number % 6 == 0 else None,
             "finished_at": lambda number: None if _of(_RUNS)(number) in ("QUEUED", "RUNNING") else MOMENTS[number % 7],
             "tools": _of(_TOOLS),
             "baseline_run_id": _none_or(2, _link(AgentRun, (0, 1, 2))),

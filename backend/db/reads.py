@@ -26,6 +26,10 @@ _PREPARED = 256  # statements that a connection keeps
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
 
 
+class SnapshotEnded(Exception):
+    """The operation has been answered; whatever still wants to read for it does so in vain."""
+
+
 class AnswerOutdated(Exception):
     """What the operation took for granted (its `Premise`) is no longer so: it must be begun anew."""
 
@@ -80,6 +84,7 @@ class Snapshot:
         self._premise = premise
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
+        self._ended = False
         self.statements: list[str] = []
 
     async def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -89,6 +94,7 @@ class Snapshot:
             DeadlineExceeded: the operation's time is over; PostgreSQL has stopped the statement.
             Unavailable: no connection could be had, or it broke.
             AnswerOutdated: the premise does not hold.
+            SnapshotEnded: the block of the snapshot has been left.
 
         SQL: 1; the first one of a snapshot carries BEGIN and the settings with it.
         """
@@ -137,6 +143,8 @@ class Snapshot:
 
     async def _run(self, read: "_Read", *, ends: bool = False, single: bool = False) -> list[AsyncCursor[Row]]:
         """Executes statements in the snapshot's transaction, which it opens if need be."""
+        if self._ended:
+            raise SnapshotEnded
         try:
             if self._connection is not None:
                 async with self._connection.pipeline():
@@ -145,7 +153,8 @@ class Snapshot:
                 try:
                     return await self._first(read, ends=ends, single=single)
                 except (psycopg.OperationalError, psycopg.errors.FeatureNotSupported) as error:
-                    if isinstance(error, psycopg.errors.QueryCanceled) or attempt + 1 == _ATTEMPTS:
+                    hopeless = isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout))
+                    if hopeless or attempt + 1 == _ATTEMPTS:
                         raise
                     await self._replace_connections(error)
         except psycopg.errors.QueryCanceled as error:
@@ -194,6 +203,16 @@ class Snapshot:
             await connection.close()
         await self._pool.putconn(connection)
         await self._pool.check()
+
+    async def end(self) -> None:
+        """Closes the snapshot for good.
+
+        An answer with an error can be ready while loaders of it are still at work: a statement of theirs that is under
+        way ends first, and those that follow would take a connection that nobody gives back.
+        """
+        self._ended = True
+        async with self._turn:
+            await self.close()
 
     async def close(self) -> None:
         """Ends the transaction and gives the connection back, whole or broken."""
@@ -259,6 +278,10 @@ class Reads:
         """Closes every connection."""
         await self._pool.close()
 
+    def statistics(self) -> dict[str, int]:
+        """What psycopg counts of its pool: `pool_size` connections, `pool_available` of them free, and more."""
+        return self._pool.get_stats()
+
     @asynccontextmanager
     async def snapshot(
         self, organization_id: uuid.UUID | None, *, seconds: float | None = None, premise: Premise | None = None
@@ -270,7 +293,7 @@ class Reads:
             yield found
         finally:
             # A cancelled operation must still give its connection back.
-            await asyncio.shield(found.close())
+            await asyncio.shield(found.end())
 
 
 def process_reads() -> Reads:

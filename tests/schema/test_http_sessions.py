@@ -14,9 +14,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 
 from backend.accounts.models import Membership, Organization, User
-from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.core.errors import Unavailable
 from backend.core.tenancy import acting_for
-from backend.db.reads import Reads, Snapshot, connection_url
+from backend.db.reads import Reads, Snapshot
 from backend.db.writes import WriteThreads
 from schema.declare import resolver
 from schema.http.app import GraphQLApp
@@ -97,42 +97,6 @@ async def test_a_late_operation_ends_at_its_deadline(
     assert answer.json()["errors"][0]["extensions"]["retryable"] is True
 
 
-async def test_a_slow_statement_is_stopped_by_postgresql(reads: Reads, organization: Organization) -> None:
-    with pytest.raises(DeadlineExceeded):
-        async with reads.snapshot(organization.id, seconds=0.2) as snapshot:
-            await snapshot.rows("SELECT pg_sleep(5)")
-    async with reads.snapshot(organization.id) as snapshot:
-        assert await snapshot.rows("SELECT 1") == [(1,)]
-
-
-async def test_a_spent_deadline_reads_nothing(reads: Reads, organization: Organization) -> None:
-    with pytest.raises(DeadlineExceeded):
-        async with reads.snapshot(organization.id, seconds=-1) as snapshot:
-            await snapshot.rows("SELECT 1")
-
-
-async def test_a_broken_connection_is_replaced(reads: Reads, organization: Organization) -> None:
-    async with reads.snapshot(organization.id) as snapshot:
-        await snapshot.rows("SELECT 1")
-        with pytest.raises(Unavailable):
-            await snapshot.rows("SELECT pg_terminate_backend(pg_backend_pid())")
-    async with reads.snapshot(organization.id) as snapshot:
-        assert await snapshot.rows("SELECT 1") == [(1,)]
-
-
-async def test_a_snapshot_does_not_see_what_is_written_after_it_began(reads: Reads, organization: Organization) -> None:
-    def rename() -> None:
-        Organization.objects.filter(id=organization.id).update(timezone="Europe/Berlin")
-
-    text = "SELECT timezone FROM organization WHERE id = %s"
-    async with reads.snapshot(organization.id) as snapshot:
-        before = await snapshot.rows(text, [organization.id])
-        await in_thread(rename)
-        after = await snapshot.rows(text, [organization.id])
-
-    assert before == after == [("UTC",)]
-
-
 async def test_a_database_that_is_away_is_said_to_be(writes: WriteThreads) -> None:
     nowhere = Reads("postgresql://app@/nowhere?host=/nonexistent&connect_timeout=1", size=1)
 
@@ -196,10 +160,6 @@ async def test_a_client_that_leaves_stops_its_statement(
 
     assert sent == []
     assert await in_thread(running) == 0
-
-
-def test_the_read_address_names_the_role_of_the_server() -> None:
-    assert connection_url().startswith(("postgresql://app@/", "postgresql://app:"))
 
 
 def test_a_resolver_without_a_right_must_say_so() -> None:

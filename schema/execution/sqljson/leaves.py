@@ -28,7 +28,7 @@ _SOURCES: dict[str, tuple[type[Any], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value of a row: its SQL with `{}` for the row's alias, its GraphQL type, and what NULL means."""
+    """One value of a row: its SQL with `{row}` for the row's alias, its GraphQL type, and what NULL means."""
 
     expression: str
     write: "Writer"
@@ -38,7 +38,7 @@ class Leaf:
     def parts(self, alias: str) -> Parts:
         """The JSON text of the value in the row with that alias."""
         missing = (MISFIT if self.required else "'null'") if self.nullable else None
-        return self.write(self.expression.format(alias), missing)
+        return self.write(self.expression.format(row=alias), missing)
 
 
 Writer = Callable[[str, str | None], Parts]

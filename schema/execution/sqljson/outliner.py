@@ -135,7 +135,7 @@ class Outliner:
 
     def _leaf(self, model: type[models.Model], declaration: Column, kind: Any, *, required: bool) -> Leaf:
         field: Any = next(one for one in model._meta.concrete_fields if one.attname == declaration.attribute)
-        expression, nullable = f'{{}}."{field.column}"', bool(field.null)
+        expression, nullable = f'{{row}}."{field.column}"', bool(field.null)
         if isinstance(declaration.convert, Conversion):
             nullable |= declaration.convert.nullable
             expression = f"({declaration.convert.sql(expression)})"

@@ -1,0 +1,92 @@
+"""Snapshots: deadlines, broken and busy connections, one instant, and that every connection comes back."""
+
+import asyncio
+
+import pytest
+
+from backend.accounts.models import Organization
+from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.db.reads import Reads, SnapshotEnded, TextQuery, connection_url
+from tests.threads import in_thread
+
+
+def _lent(reads: Reads) -> int:
+    found = reads.statistics()
+    return found["pool_size"] - found["pool_available"]
+
+
+async def test_a_slow_statement_is_stopped_by_postgresql(reads: Reads, organization: Organization) -> None:
+    with pytest.raises(DeadlineExceeded):
+        async with reads.snapshot(organization.id, seconds=0.2) as snapshot:
+            await snapshot.rows("SELECT pg_sleep(5)")
+    async with reads.snapshot(organization.id) as snapshot:
+        assert await snapshot.rows("SELECT 1") == [(1,)]
+
+
+async def test_a_spent_deadline_reads_nothing(reads: Reads, organization: Organization) -> None:
+    with pytest.raises(DeadlineExceeded):
+        async with reads.snapshot(organization.id, seconds=-1) as snapshot:
+            await snapshot.rows("SELECT 1")
+
+
+async def test_a_broken_connection_is_replaced(reads: Reads, organization: Organization) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        await snapshot.rows("SELECT 1")
+        with pytest.raises(Unavailable):
+            await snapshot.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+    async with reads.snapshot(organization.id) as snapshot:
+        assert await snapshot.rows("SELECT 1") == [(1,)]
+
+
+async def test_a_snapshot_does_not_see_what_is_written_after_it_began(reads: Reads, organization: Organization) -> None:
+    def rename() -> None:
+        Organization.objects.filter(id=organization.id).update(timezone="Europe/Berlin")
+
+    text = "SELECT timezone FROM organization WHERE id = %s"
+    async with reads.snapshot(organization.id) as snapshot:
+        before = await snapshot.rows(text, [organization.id])
+        await in_thread(rename)
+        after = await snapshot.rows(text, [organization.id])
+
+    assert before == after == [("UTC",)]
+
+
+async def test_who_reads_after_the_answer_gets_no_connection(reads: Reads, organization: Organization) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        await snapshot.rows("SELECT 1")
+
+    with pytest.raises(SnapshotEnded):
+        await snapshot.rows("SELECT 1")
+    with pytest.raises(SnapshotEnded):
+        await snapshot.texts([TextQuery(b"SELECT 'x'", [])], last=True)
+    assert _lent(reads) == 0
+
+
+async def test_readers_that_an_answer_leaves_behind_give_their_connection_back(
+    reads: Reads, organization: Organization
+) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        left = [asyncio.ensure_future(snapshot.rows("SELECT pg_sleep(0.05)")) for _ in range(3)]
+        await asyncio.sleep(0)
+
+    first, *others = await asyncio.gather(*left, return_exceptions=True)
+    assert first == [("",)]
+    assert [type(other) for other in others] == [SnapshotEnded, SnapshotEnded]
+    assert _lent(reads) == 0
+
+
+async def test_a_pool_without_a_free_connection_says_that_it_is_busy(reads: Reads, organization: Organization) -> None:
+    small = Reads(connection_url(), size=1)
+    await small.open()
+    try:
+        async with small.snapshot(organization.id) as holder:
+            await holder.rows("SELECT 1")
+            with pytest.raises(Unavailable):
+                async with small.snapshot(organization.id, seconds=0.2) as waiting:
+                    await waiting.rows("SELECT 1")
+    finally:
+        await small.close()
+
+
+def test_the_read_address_names_the_role_of_the_server() -> None:
+    assert connection_url().startswith(("postgresql://app@/", "postgresql://app:"))
