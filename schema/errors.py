@@ -71,10 +71,11 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if isinstance(original, AppError):
         message, code = original.message, original.code
         extensions["retryable"] = original.retryable
-    elif original is None or isinstance(original, GraphQLError):
+    elif _is_of_request(error, original):
         message, code = _FOUND.sub("", error.message), _request_code(error)
     else:
-        log.error("request %s failed: %s", request_id, type(original).__name__, exc_info=_without_values(original))
+        cause = original or error
+        log.error("request %s failed: %s", request_id, type(cause).__name__, exc_info=_without_values(cause))
         message, code = _MASKED, "INTERNAL"
     result: dict[str, Any] = {"message": message}
     for part in ("locations", "path"):
@@ -82,6 +83,17 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
             result[part] = shown[part]
     result["extensions"] = {"code": code, **extensions}
     return result
+
+
+def _is_of_request(error: GraphQLError, original: BaseException | None) -> bool:
+    """Whether graphql-core speaks of the document or its variables.
+
+    Where it speaks of a value that a resolver gave and that does not fit its type, there is a path, and no place in the
+    document but the field's own.
+    """
+    if original is None:
+        return not error.path
+    return isinstance(original, GraphQLError) and (not error.path or bool(original.nodes))
 
 
 def _request_code(error: GraphQLError) -> str:
