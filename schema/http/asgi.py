@@ -1,5 +1,6 @@
 """The composition root: GraphQL beside Django in one ASGI application, with the pools of the process."""
 
+import gc
 import os
 
 from django.core.asgi import get_asgi_application
@@ -10,7 +11,7 @@ django_application = get_asgi_application()
 from backend.core.errors import AppError
 from backend.db.reads import process_reads
 from backend.db.writes import WriteThreads
-from schema.build import build_schema
+from schema.execution.documents import warm
 from schema.http.app import PATH, GraphQLApp
 from schema.http.health import health
 from schema.http.messages import Receive, Response, Scope, Send
@@ -46,7 +47,9 @@ class Application:
             if message["type"] == "lifespan.startup":
                 try:
                     await self._reads.open()
-                    build_schema()
+                    warm()
+                    # What lives as long as the process need not be looked at by every collection of garbage.
+                    gc.freeze()
                 except AppError as error:
                     await send({"type": "lifespan.startup.failed", "message": error.message})
                     return
