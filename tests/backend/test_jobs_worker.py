@@ -41,7 +41,7 @@ def _worker(database: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def _until(condition: object, seconds: float = 30) -> bool:
+def _until(condition: object, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -98,7 +98,7 @@ def test_the_worker_detects_alerts_and_stops_clean(
         assert _until(done)
         assert _until(lambda: not ProcrastinateJob.objects.filter(args__run_id=str(run.id)).exists())
         worker.send_signal(stop)
-        output, _ = worker.communicate(timeout=20)
+        output, _ = worker.communicate(timeout=60)
     finally:
         worker.kill()
         worker.communicate()

@@ -44,7 +44,7 @@ def live_server_url(database: str) -> Iterator[str]:
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]") -> None:

@@ -122,6 +122,21 @@ def test_no_path_of_a_machine_is_tracked() -> None:
     assert found == []
 
 
+def test_no_test_takes_the_time() -> None:
+    # A bound on seconds fails on a busy machine: tests count statements, locks, calls (counted_work.py).
+    stopwatches = {"perf_counter", "perf_counter_ns", "process_time", "process_time_ns", "thread_time"}
+    taken = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path, module in modules().items()
+        if path.is_relative_to(ROOT / "tests")
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute | ast.alias)
+        and (node.attr if isinstance(node, ast.Attribute) else node.name) in stopwatches
+    ]
+
+    assert taken == []
+
+
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
