@@ -7,7 +7,7 @@ MAIN_STAMP := $(VENV)/.installed-main
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev serve test check bench sdl graphiql requirements clean
+.PHONY: help install install-dev serve test check tooling bench sdl graphiql requirements clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -58,6 +58,9 @@ check: $(DEV_STAMP) ## lint, types, import contracts, migrations, exported schem
 	$(VENV)/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py export_sdl --check
+
+tooling: ## schema and operations through relay-compiler, graphql-codegen, tsc and graphql-eslint (needs Node)
+	cd tests/tooling && npm ci --no-progress --loglevel=error && npm run --silent check
 
 bench: $(DEV_STAMP) ## measure; results go to benchmarks/results
 	$(PY) -m benchmarks

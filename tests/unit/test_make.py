@@ -29,7 +29,9 @@ def an_environment(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("target", ["serve", "test", "check", "bench", "sdl", "graphiql", "requirements", "clean"])
+@pytest.mark.parametrize(
+    "target", ["serve", "test", "check", "tooling", "bench", "sdl", "graphiql", "requirements", "clean"]
+)
 def test_help_lists_every_target(target: str) -> None:
     listed = make()
 
@@ -80,6 +82,30 @@ def test_the_proof_reads_no_input_and_runs_both_halves() -> None:
     assert "set -euo pipefail" in script
     assert "exec </dev/null" in script
     assert script.index("check") < script.rindex("JOBS=2 test")
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("", "SKIPPED"), ("18.20.1", "SKIPPED"), ("20.19.0", "made tooling"), ("24.1.0", "made tooling")],
+)
+def test_the_proof_says_whether_the_tools_of_front_ends_ran(tmp_path: Path, version: str, said: str) -> None:
+    script = (ROOT / ".ci/run").read_text()
+    (tmp_path / "make").write_text('#!/bin/sh\necho "made $1"\n')
+    if version:
+        (tmp_path / "node").write_text(f"#!/bin/sh\necho v{version}\n")
+        (tmp_path / "npm").write_text("#!/bin/sh\n")
+    for tool in tmp_path.iterdir():
+        tool.chmod(0o755)
+
+    last = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", script[script.index("# The tools of front ends") :]],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert last.stdout.startswith(said)
 
 
 def test_pre_commit_downloads_nothing() -> None:
