@@ -25,6 +25,7 @@ COMMANDS = {
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),
+    "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 
 
