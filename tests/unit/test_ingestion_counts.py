@@ -12,8 +12,8 @@ from backend.ingestion.errors import DuplicateHeader, MissingColumn, UnknownFiel
 from backend.ingestion.files import inspect_file
 from backend.ingestion.outcome_counts_csv import CountsOptions, read_outcome_counts
 from backend.ingestion.records import DateFormat
+from tests.shared_data import REPORT, REPORT_COLUMNS, shared_file
 
-REPORT = Path(__file__).parents[2].parent / "shared/data/prior-auth/wa-oic-prior-authorization-2020-2023.csv"
 TODAY = date(2025, 6, 30)
 HEADER = "payer,procedure_code,procedure_group,period_start,period_end,measure,total,favourable"
 ROW = {
@@ -246,19 +246,11 @@ def test_too_many_rows_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("skip", "figures", "zeros"), [({}, 4759, 1001), ({"Request": "initially denied"}, 4098, 330)])
 def test_the_report_of_washington_state(skip, figures, zeros):
-    if not REPORT.exists():
-        pytest.skip("no shared data")
-    columns = {
-        "payer": "Carrier",
-        "procedure_code": "Code",
-        "procedure_group": "Service category",
-        "total": "Number of requests per code",
-        "rate": "Approval rate",
-    }
-    options = CountsOptions(today=TODAY, columns=columns, measure="AUTHORIZATION_APPROVAL", skip=skip)
+    report = shared_file(REPORT)
+    options = CountsOptions(today=TODAY, columns=REPORT_COLUMNS, measure="AUTHORIZATION_APPROVAL", skip=skip)
 
-    profile = inspect_file(REPORT, max_bytes=10_000_000)
-    reader = read_outcome_counts(REPORT, profile=profile, options=options)
+    profile = inspect_file(report, max_bytes=10_000_000)
+    reader = read_outcome_counts(report, profile=profile, options=options)
     got = list(reader)
 
     kept = [count for count, _ in got if count is not None]

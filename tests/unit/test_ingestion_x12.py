@@ -13,8 +13,8 @@ from backend.ingestion.keys import ClaimHasher
 from backend.ingestion.records import WHOLE_CLAIM_CODE, ReadOptions
 from backend.ingestion.x12_835 import parse_835
 from backend.ingestion.x12_claims import read_remittances
+from tests.shared_data import shared_file
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "x12"
 TODAY = date(2025, 6, 30)
 HASHER = ClaimHasher(b"k" * 32)
 PAYER = ("N1*PR*Acme Health*XV*AC01",)
@@ -91,10 +91,7 @@ def only(tmp_path: Path, *body: str, **options):
     ],
 )
 def test_public_files(name, lines):
-    if not SHARED.exists():
-        pytest.skip("no shared data")
-
-    _, rows = read_path(SHARED / name)
+    _, rows = read_path(shared_file(f"x12/{name}"))
 
     got = [(c.procedure_code, c.outcome, c.billed_cents, c.allowed_cents, c.paid_cents) for c, _ in rows]
     assert got == lines
@@ -102,11 +99,10 @@ def test_public_files(name, lines):
 
 
 def test_the_837_is_refused_by_name():
-    if not SHARED.exists():
-        pytest.skip("no shared data")
+    path = shared_file("x12/lfh_837_005010X222A2_demo.example1.837")
 
     with pytest.raises(UnsupportedTransaction, match="837") as refusal:
-        inspect_file(SHARED / "lfh_837_005010X222A2_demo.example1.837", max_bytes=10_000)
+        inspect_file(path, max_bytes=10_000)
 
     assert refusal.value.code == "BAD_USER_INPUT"
 
