@@ -122,6 +122,19 @@ def test_only_the_migration_knows_owner_and_superuser(compose: dict) -> None:
         assert compose["services"][name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
 
 
+def test_server_and_worker_share_the_one_folder_that_can_be_written(compose: dict) -> None:
+    instructions = (DOCKER / "Dockerfile").read_text()
+    home = re.search(r"DRIFTGRAPH_DATA_DIR=(\S+)", instructions)[1]
+    taken_in, imported = (compose["services"][name]["volumes"] for name in ("server", "worker"))
+
+    assert taken_in == imported
+    assert [volume.split(":")[1] for volume in taken_in] == [home]
+    assert {volume.split(":")[0] for volume in taken_in} <= compose["volumes"].keys()
+    # A new volume takes the owner of the folder that the image has there.
+    assert f"--home-dir {home} --create-home" in instructions
+    assert all(compose["services"][name]["read_only"] for name in ("server", "worker"))
+
+
 def test_no_secret_stands_in_the_compose_file(compose: dict) -> None:
     for service in compose["services"].values():
         for name, value in service["environment"].items():
