@@ -78,5 +78,6 @@ requirements: ## lock the dependencies anew (needs uv)
 	  --generate-hashes --no-strip-extras --no-emit-index-url requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove what can be made again; the database under .data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
-	find backend schema tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov \
+	  tests/tooling/node_modules graphiql/node_modules
+	find backend benchmarks schema tests -name __pycache__ -type d -prune -exec rm -rf {} +

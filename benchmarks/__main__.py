@@ -25,6 +25,7 @@ COMMANDS = {
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),
+    "detection": Command("benchmarks.detection", "known changes found, and when, by weekly runs", fresh_database=True),
     "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 

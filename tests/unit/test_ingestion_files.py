@@ -158,25 +158,16 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path):
         assert str(tmp_path) not in refusal.value.message
 
 
-def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"), [(PermissionError(13, SECRET), "permission denied"), (OSError(5, SECRET), "refused to open")]
+)
+def test_a_file_that_cannot_be_opened_says_why_without_the_text_of_the_error(tmp_path, monkeypatch, error, said):
     def refuse(*args, **kwargs):
-        raise PermissionError(13, SECRET)
+        raise error
 
     monkeypatch.setattr("backend.ingestion.files.os.open", refuse)
 
-    with pytest.raises(UnreadableFile, match="permission denied") as refusal:
-        inspect_file(tmp_path / "x.csv", max_bytes=LIMIT)
-
-    assert SECRET not in str(refusal.value)
-
-
-def test_an_unexpected_failure_to_open_is_reported_without_its_text(tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError(5, SECRET)
-
-    monkeypatch.setattr("backend.ingestion.files.os.open", refuse)
-
-    with pytest.raises(UnreadableFile, match="refused to open") as refusal:
+    with pytest.raises(UnreadableFile, match=said) as refusal:
         inspect_file(tmp_path / "x.csv", max_bytes=LIMIT)
 
     assert SECRET not in str(refusal.value)

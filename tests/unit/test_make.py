@@ -39,6 +39,18 @@ def test_help_lists_every_target(target: str) -> None:
     assert f"  make {target} " in listed.stdout
 
 
+def test_the_readme_lists_every_command() -> None:
+    commands = {
+        path.stem
+        for path in ROOT.glob("**/management/commands/[a-z]*.py")
+        if path.relative_to(ROOT).parts[0] in {"backend", "schema"}
+    }
+    text = (ROOT / "README.md").read_text()
+
+    assert len(commands) >= 10
+    assert {name for name in commands if f"python manage.py {name}" not in text} == set()
+
+
 def test_nothing_is_installed_twice(tmp_path: Path) -> None:
     environment = an_environment(tmp_path / "venv")
 
