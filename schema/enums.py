@@ -123,6 +123,7 @@ described(
     {
         "BAD_USER_INPUT": "Its configuration or the counts that it looks at contradict themselves.",
         "TIMEOUT": "The database did not answer in time; ask for the run again.",
+        "ABANDONED": "What carried it out died, three times if it was a worker; ask for the run again.",
         "INTERNAL": "Something went wrong on the server; the id of the run finds it in the log.",
     },
     name="DetectionRunError",

@@ -8,6 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import OperationalError, connection, transaction
@@ -15,11 +16,12 @@ from psycopg.errors import LockNotAvailable
 
 from backend.core.actor import Actor
 from backend.core.errors import BadUserInput, IdempotencyConflict, Unavailable
-from backend.core.ids import uuid7
+from backend.core.ids import uuid7, uuid7_floor
 from backend.core.tenancy import write
 
 MAX_KEY_LENGTH = 200
 LOCK_TIMEOUT = "5s"
+FORGOTTEN_AT_ONCE = 1_000  # keys of one transaction
 
 _INSERT = """
 INSERT INTO idempotency_key (id, organization_id, principal, key, request_hash, response)
@@ -29,6 +31,10 @@ _SELECT = (
     "SELECT request_hash, response FROM idempotency_key WHERE organization_id = %s AND principal = %s AND key = %s"
 )
 _STORE = "UPDATE idempotency_key SET response = %s WHERE organization_id = %s AND principal = %s AND key = %s"
+_FORGET = """
+DELETE FROM idempotency_key WHERE id IN (
+  SELECT id FROM idempotency_key WHERE organization_id = %s AND id < %s ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+"""
 _PATIENCE = "SELECT current_setting('lock_timeout'), set_config('lock_timeout', %s, true)"
 
 
@@ -80,7 +86,10 @@ def claim_key(*, actor: Actor, key: str, request_hash: bytes) -> dict[str, Any] 
         if is_new:
             return None
         cursor.execute(_SELECT, identity)
-        known_hash, response = cursor.fetchone()
+        found = cursor.fetchone()
+    if found is None:  # its time was up between the two statements: it is a new key
+        return claim_key(actor=actor, key=key, request_hash=request_hash)
+    known_hash, response = found
     if bytes(known_hash) != request_hash:
         raise IdempotencyConflict(path=("idempotencyKey",))
     answer: dict[str, Any] = json.loads(response) if isinstance(response, str) else response
@@ -107,3 +116,19 @@ def once(*, actor: Actor, key: str, request_hash: bytes, work: Callable[[], dict
         response = work()
         store(actor=actor, key=key, response=response)
     return response
+
+
+def keys_forget(*, actor: Actor, before: datetime) -> int:
+    """How many keys of the organization were made before a moment, and are deleted.
+
+    Ids begin with their time, so their unique index finds the old ones. Each thousand is a transaction of its own.
+
+    SQL: BEGIN, 2, COMMIT per 1,000.
+    """
+    forgotten, last = 0, FORGOTTEN_AT_ONCE
+    while last == FORGOTTEN_AT_ONCE:
+        with write(actor), connection.cursor() as cursor:
+            cursor.execute(_FORGET, [actor.organization_id, uuid7_floor(before), FORGOTTEN_AT_ONCE])
+            last = cursor.rowcount
+        forgotten += last
+    return forgotten

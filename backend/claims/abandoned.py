@@ -9,21 +9,20 @@ from backend.audit.services import record
 from backend.claims.batches import AuditAction
 from backend.claims.services import IMPORT_JOB, spool_path
 from backend.core.actor import Actor, Right
+from backend.core.jobs import without_job
 from backend.core.tenancy import write
 
 ABANDONED = "ABANDONED"
 """The error code of a batch whose job was given up."""
 
-# A batch is enqueued by the transaction that makes it and leaves RECEIVED before its job ends, so in one snapshot a
-# waiting batch without a live job is one that nobody will load.
-_FAIL = """
-UPDATE import_batch AS b
+# One whose row is locked is being loaded, be it by a worker that just lost its job.
+_FAIL = f"""
+UPDATE import_batch
    SET status = 'FAILED', error_code = %(code)s, finished_at = now()
- WHERE b.status = 'RECEIVED'
-   AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS j
-                    WHERE j.task_name = %(job)s AND j.status IN ('todo', 'doing')
-                      AND j.args ->> 'batch_id' = b.id::text)
-RETURNING b.id
+ WHERE id IN (SELECT b.id FROM import_batch AS b
+               WHERE b.status = 'RECEIVED' AND {without_job("batch_id", "b")}
+               ORDER BY b.id FOR UPDATE SKIP LOCKED)
+RETURNING id
 """
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from backend.audit.services import record
@@ -23,8 +23,8 @@ from backend.claims.models import BatchKind, BatchStatus, ImportBatch
 from backend.claims.quality import report_make
 from backend.claims.staging import Progress
 from backend.core.actor import Actor, Right
-from backend.core.errors import BadUserInput, Conflict, NotFound
-from backend.core.jobs import enqueue
+from backend.core.errors import BadUserInput, Conflict, NotFound, Unavailable
+from backend.core.jobs import DATABASE_FAILURES, enqueue
 from backend.core.tenancy import write
 from backend.ingestion.claims_csv import read_claims
 from backend.ingestion.files import FileKind, FileProfile, inspect_file, sanitised_filename
@@ -42,8 +42,8 @@ class KindMismatch(BadUserInput):
     """The file is not of the declared kind."""
 
 
-class BatchNotWaiting(Conflict):
-    """The batch is not waiting to be loaded."""
+class BatchInWork(Unavailable):
+    """Somebody else is loading the batch."""
 
 
 class BatchNotLoaded(Conflict):
@@ -166,13 +166,14 @@ def import_enqueue(*, actor: Actor, path: Path, options: ImportOptions) -> Impor
 
 
 def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
-    """The batch, loaded from the spool; the spooled file is gone afterwards.
+    """The batch as it ended, loaded from the spool by this call unless another did; the spooled file is gone then.
 
     Where the database failed, batch and file are left as they were, for another attempt.
 
     Raises:
-        BatchNotWaiting: It is not RECEIVED, or somebody else is loading it.
-        FileRefused: As import_file.
+        NotFound: There is no such batch.
+        BatchInWork: Somebody else is loading it; retryable, since a dead worker's transaction takes a while to end.
+        FileRefused: As import_file; the batch is FAILED with the rule.
 
     SQL: about 35.
     """
@@ -181,12 +182,15 @@ def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
     batch = None
     try:
         with write(actor):
-            batch = _waiting(batch_id)
-            profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
-            _load(actor, batch, _File(path, profile, ImportOptions.of(batch)))
+            batch = _locked(batch_id)
+            if batch.status == BatchStatus.RECEIVED:
+                profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
+                _load(actor, batch, _File(path, profile, ImportOptions.of(batch)))
+    except DATABASE_FAILURES:
+        raise
     except Exception as error:
-        # Without the batch the file belongs to whoever holds it; where the database failed, the job is tried again.
-        if batch is not None and not isinstance(error, (InterfaceError, OperationalError)):
+        # Without the batch the file belongs to whoever holds it.
+        if batch is not None:
             batch_fail(actor, batch, error)
             path.unlink(missing_ok=True)
         raise
@@ -194,11 +198,11 @@ def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
     return batch
 
 
-def _waiting(batch_id: uuid.UUID) -> ImportBatch:
-    waiting = ImportBatch.objects.select_for_update(skip_locked=True)
-    batch = waiting.filter(id=batch_id, status=BatchStatus.RECEIVED).first()
+def _locked(batch_id: uuid.UUID) -> ImportBatch:
+    batches = ImportBatch.objects.filter(id=batch_id)
+    batch = batches.select_for_update(skip_locked=True).first()
     if batch is None:
-        raise BatchNotWaiting
+        raise BatchInWork if batches.exists() else NotFound
     return batch
 
 

@@ -43,7 +43,8 @@ def staging_copy(table: str, lines: Iterable[str]) -> int:
     raw: Any = connection.connection
     copied = 0
     buffer: list[str] = []
-    with raw.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+    # The driver's own errors become Django's, as those of every other statement.
+    with connection.wrap_database_errors, raw.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
         for line in lines:
             buffer.append(f"{uuid7()}\t{line}")
             if len(buffer) == LINES_PER_WRITE:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import close_old_connections, connection, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 from procrastinate import RetryDecision, RetryStrategy
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
@@ -19,19 +19,33 @@ from backend.core.actor import Actor
 from backend.core.errors import AppError, BadUserInput
 
 QUEUE = "default"
+DATABASE_FAILURES = (InterfaceError, OperationalError)
+"""What a cut connection, a lock that took too long or a deadlock raises: the work can be done again."""
 
 
 class _Retry(RetryStrategy):
-    """A crashed connection or a lock that took too long is tried again; what the input brought about is not."""
+    """What the database failed at is tried again; what the input brought about is not, and neither is a bug."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """When to try again, if at all; the third failure stays for a person to look at."""
-        if isinstance(exception, AppError) and not exception.retryable:
+        if not (exception.retryable if isinstance(exception, AppError) else isinstance(exception, DATABASE_FAILURES)):
             return None
         return super().get_retry_decision(exception=exception, job=job)
 
 
 RETRY = _Retry(max_attempts=3, wait=2, exponential_wait=4)
+
+
+def without_job(argument: str, row: str) -> str:
+    """The SQL condition that no job is there to work on a row: its name is %(job)s, its argument the row's id.
+
+    A job is enqueued by the transaction that makes its row and ends after the row has, so a row that waits or is worked
+    on without one has been given up.
+    """
+    return (
+        "NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS j WHERE j.task_name = %(job)s"
+        f" AND j.status IN ('todo', 'doing') AND j.args ->> '{argument}' = {row}.id::text)"
+    )
 
 
 class JobWithoutOrganization(BadUserInput):

@@ -3,7 +3,8 @@
 import logging
 
 from procrastinate.contrib.django import app
-from procrastinate.jobs import Status
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job, Status
 
 from backend.core.jobs import QUEUE, RETRY
 
@@ -22,12 +23,23 @@ async def take_up_stalled_jobs(timestamp: int) -> None:  # noqa: ARG001 - procra
     A job's work is in transactions, so that of a dead worker was undone by the database.
     """
     for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
-        if job.attempts + 1 < (RETRY.max_attempts or 1):
-            log.warning("job %s (%s) is taken up again: its worker died", job.id, job.task_name)
-            await app.job_manager.retry_job(job)
-        else:
-            log.error("job %s (%s) is given up: its workers died %s times", job.id, job.task_name, job.attempts + 1)
-            await app.job_manager.finish_job(job, Status.FAILED, delete_job=False)
+        try:
+            await _take_up(job)
+        except ConnectorException:
+            # Another worker was faster, or the job ended after all; the others are looked at all the same.
+            log.info("job %s (%s) was not taken up: it is no longer stalled", job.id, job.task_name)
+
+
+async def _take_up(job: Job) -> None:
+    if job.queueing_lock is not None:
+        # A periodic job: its next turn does the same, and may be waiting already, where the lock allows but one.
+        await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+    elif job.attempts + 1 < (RETRY.max_attempts or 1):
+        log.warning("job %s (%s) is taken up again: its worker died", job.id, job.task_name)
+        await app.job_manager.retry_job(job)
+    else:
+        log.error("job %s (%s) is given up: its workers died %s times", job.id, job.task_name, job.attempts + 1)
+        await app.job_manager.finish_job(job, Status.FAILED, delete_job=False)
 
 
 @app.periodic(cron="17 3 * * *")

@@ -48,6 +48,7 @@ class RunError(models.TextChoices):
 
     BAD_USER_INPUT = "BAD_USER_INPUT"
     TIMEOUT = "TIMEOUT"
+    ABANDONED = "ABANDONED"
     INTERNAL = "INTERNAL"
 
 

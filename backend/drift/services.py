@@ -113,7 +113,21 @@ def _silently(_step: str) -> None:
 
 def _one_at_a_time(actor: Actor) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"detection:{actor.organization_id}"])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(actor)])
+
+
+def is_detecting(actor: Actor) -> bool:
+    """Whether a run of the organization is being carried out; if not, none begins before this transaction has ended.
+
+    SQL: 1.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(actor)])
+        return not cursor.fetchone()[0]
+
+
+def _lock_name(actor: Actor) -> str:
+    return f"detection:{actor.organization_id}"
 
 
 def _carry_out(run: DetectionRun, progress: Progress) -> None:

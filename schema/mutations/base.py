@@ -25,7 +25,8 @@ class MutationInput:
     idempotency_key: str | None = strawberry.field(
         default=None,
         description="Text of up to 200 characters that makes a retry harmless: the same key and input give the same"
-        " answer and no second effect. The header Idempotency-Key does the same.",
+        " answer and no second effect. The header Idempotency-Key does the same. Keys are kept for 24 hours"
+        " (DRIFTGRAPH_IDEMPOTENCY_KEY_HOURS).",
     )
 
 

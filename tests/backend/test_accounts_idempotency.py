@@ -2,18 +2,22 @@
 
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
+from django.utils import timezone
 from people import at_once
 
 from backend.accounts import idempotency
 from backend.accounts.idempotency import BadIdempotencyKey, RetryInProgress, claim_key, once, request_hash
-from backend.accounts.models import IdempotencyKey
-from backend.core.actor import Actor
+from backend.accounts.models import IdempotencyKey, Organization
+from backend.accounts.tasks import forget_idempotency_keys
+from backend.core.actor import Actor, Role
 from backend.core.errors import IdempotencyConflict
+from backend.core.ids import uuid7_floor
 from backend.core.tenancy import write
 from backend.payers.models import Payer
 
@@ -140,3 +144,62 @@ def test_a_bad_key_is_refused(actor: Actor, key: str) -> None:
 def test_the_order_of_fields_makes_no_other_request() -> None:
     assert request_hash("m", {"a": 1, "b": 2}) == request_hash("m", {"b": 2, "a": 1})
     assert request_hash("m", {"a": 1}) != request_hash("n", {"a": 1})
+
+
+def age(actor: Actor, key: str, hours: float, number: int = 0) -> None:
+    """The key as if it had been made so long ago."""
+    made = uuid7_floor(timezone.now() - timedelta(hours=hours))
+    with write(actor):
+        IdempotencyKey.objects.filter(key=key).update(id=uuid.UUID(int=made.int + number))
+
+
+def keys(actor: Actor) -> list[str]:
+    with write(actor):
+        return list(IdempotencyKey.objects.order_by("key").values_list("key", flat=True))
+
+
+def test_old_keys_of_every_organization_are_forgotten_and_young_ones_are_not(
+    actor: Actor, other_organization: Organization
+) -> None:
+    stranger = Actor(organization_id=other_organization.id, role=Role.OWNER)
+    for one in (actor, stranger):
+        for code in ("old", "young"):
+            ask(one, code, key=code)
+        age(one, "old", hours=24.01)
+        age(one, "young", hours=23.99)
+
+    forget_idempotency_keys(0)
+
+    assert (keys(actor), keys(stranger)) == (["young"], ["young"])
+    ask(actor, "new", key="old")
+    assert payers(actor) == 3
+
+
+def test_keys_are_forgotten_in_portions_past_those_in_use(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "FORGOTTEN_AT_ONCE", 2)
+    for number in range(6):
+        ask(actor, str(number), key=str(number))
+        age(actor, str(number), hours=30, number=number)
+
+    with write(actor):
+        IdempotencyKey.objects.select_for_update().get(key="3")
+        [forgotten] = at_once(lambda: idempotency.keys_forget(actor=actor, before=timezone.now()))
+
+    assert (forgotten, keys(actor)) == (5, ["3"])
+
+
+def test_a_key_that_is_forgotten_while_it_is_asked_for_is_a_new_one(actor: Actor) -> None:
+    ask(actor, "a")
+    age(actor, "k1", hours=30)
+
+    def forget_first(execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+        if sql.startswith("SELECT request_hash") and keys_left:
+            keys_left.pop()
+            at_once(lambda: idempotency.keys_forget(actor=actor, before=timezone.now()))
+        return execute(sql, params, many, context)
+
+    keys_left = ["k1"]
+    with connection.execute_wrapper(forget_first):
+        ask(actor, "b", request="a")
+
+    assert (payers(actor), keys_left, keys(actor)) == (2, [], ["k1"])
