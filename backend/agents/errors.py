@@ -19,20 +19,36 @@ class BadBranch(BadUserInput):
     """A branch is at most {limit} printable characters."""
 
 
-class BadTraceUrl(BadUserInput):
-    """The address of a trace begins with https:// or http://."""
+class BadAddress(BadUserInput):
+    """An address begins with https:// or http://, names a host, and holds neither blanks nor credentials."""
+
+
+class TextMissing(BadUserInput):
+    """This text has {rule}, and not blanks alone."""
+
+
+class NumberOutOfRange(BadUserInput):
+    """This number is from {low} to {high}."""
+
+
+class BadPlace(BadUserInput):
+    """The last line of a finding is not before its first, and not without one."""
+
+
+class BadPath(BadUserInput):
+    """A path is relative to the repository and does not lead out of it."""
+
+
+class BadFingerprint(BadUserInput):
+    """A fingerprint is 64 hexadecimal digits."""
 
 
 class BadOutcome(BadUserInput):
     """A run ends SUCCEEDED with a conclusion, or FAILED."""
 
 
-class BadFinding(BadUserInput):
-    """A finding needs a rule, a tool and a title, and a fingerprint of 32 bytes if it has one."""
-
-
 class BadMetric(BadUserInput):
-    """A metric has a name that is unique in the run, and a finite value."""
+    """A metric has a name that is unique in the run, and finite numbers."""
 
 
 class BadTriage(BadUserInput):
@@ -49,3 +65,7 @@ class BadSuppressionExpiry(BadUserInput):
 
 class BadAgentReference(BadUserInput):
     """An agent is named KIND:NAME, with a kind out of {kinds}."""
+
+
+class NoCheckout(BadUserInput):
+    """The checkout is not a directory."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from backend.agents.inputs import MESSAGE_LENGTH, PATH_LENGTH, TITLE_LENGTH, FindingInput
+from backend.agents.inputs import FindingInput
 from backend.agents.models import AgentRun, AgentRunStatus, Finding, FindingSeverity, FindingState, FindingStatus
 from backend.core.ids import uuid7
 
@@ -82,9 +82,9 @@ def findings_write(run: AgentRun, findings: Sequence[tuple[bytes, FindingInput]]
                 tool=finding.tool,
                 severity=finding.severity,
                 category=finding.category,
-                title=finding.title[:TITLE_LENGTH],
-                message=finding.message[:MESSAGE_LENGTH],
-                path=finding.path[:PATH_LENGTH],
+                title=finding.title,
+                message=finding.message,
+                path=finding.path,
                 start_line=finding.start_line,
                 end_line=finding.end_line,
                 start_column=finding.start_column,

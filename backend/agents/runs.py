@@ -10,8 +10,9 @@ from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from backend.agents import errors
+from backend.agents.checks import VERSION, checked_address, checked_findings, checked_metrics, checked_tools
 from backend.agents.findings import MAIN_BRANCHES, count_by_severity, findings_write, lock_agent, states_move
-from backend.agents.inputs import FindingInput, MetricInput, ToolInput, by_fingerprint, checked_metrics
+from backend.agents.inputs import FindingInput, MetricInput, ToolInput, by_fingerprint
 from backend.agents.models import Agent, AgentKind, AgentMetric, AgentRun, AgentRunStatus, Conclusion, Trigger
 from backend.core.actor import Actor, Right
 from backend.core.errors import IdempotencyConflict, NotFound
@@ -69,14 +70,14 @@ def agent_run_start(
     """The RUNNING run; with a key that the agent used before, the run of that time.
 
     Raises:
-        Forbidden, BadAgentName, BadCommit, BadBranch, BadTraceUrl.
+        Forbidden, BadAgentName, BadCommit, BadBranch, BadAddress.
+        LimitExceeded: a text is too long.
         IdempotencyConflict: the key belongs to a run of another trigger, commit or branch.
     SQL: BEGIN, 4 to 6, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     check_origin(commit, branch)
-    if external_trace_url and not external_trace_url.startswith(("https://", "http://")):
-        raise errors.BadTraceUrl(path=("externalTraceUrl",))
+    version, trace = VERSION.of(version, "version"), checked_address(external_trace_url, "external_trace_url")
     with write(actor):
         run = AgentRun(
             organization_id=actor.organization_id,
@@ -85,7 +86,7 @@ def agent_run_start(
             commit=commit,
             branch=branch,
             idempotency_key=idempotency_key,
-            external_trace_url=external_trace_url,
+            external_trace_url=trace,
         )
         AgentRun.objects.bulk_create([run], ignore_conflicts=True)
         if idempotency_key is None:
@@ -101,7 +102,7 @@ def _active_run(run_id: uuid.UUID) -> AgentRun:
     if run is None:
         raise NotFound(path=("id",))
     if run.status not in ACTIVE:
-        raise errors.RunEnded(status=run.status)
+        raise errors.RunEnded(status=run.status, path=("id",))
     return run
 
 
@@ -147,14 +148,15 @@ def conclude(
 ) -> None:
     """Ends a run that the caller holds locked: findings, metrics, counts and states, within its transaction.
 
-    Raises: BadOutcome, BadFinding, BadMetric, LimitExceeded.
+    What it takes has been checked.
+
+    Raises: BadOutcome.
     SQL: 5, and 1 per 1,000 findings.
     """
     is_valid = conclusion is not None if status is AgentRunStatus.SUCCEEDED else status is AgentRunStatus.FAILED
     if not is_valid:
         raise errors.BadOutcome(path=("conclusion",))
     sorted_findings = by_fingerprint(findings)
-    sorted_metrics = checked_metrics(metrics)
     _end(run, status, finished_at)
     run.conclusion = conclusion
     run.tools = [tool.as_json() for tool in tools]
@@ -171,7 +173,7 @@ def conclude(
             unit=metric.unit,
             passed=metric.passed,
         )
-        for metric in sorted_metrics
+        for metric in metrics
     )
     lock_agent(run.agent_id)
     findings_write(run, sorted_findings)
@@ -185,24 +187,25 @@ def agent_run_finish(
     conclusion: Conclusion | None,
     status: AgentRunStatus = AgentRunStatus.SUCCEEDED,
     findings: Sequence[FindingInput] = (),
-    metrics: Iterable[MetricInput] = (),
-    tools: Iterable[ToolInput] = (),
+    metrics: Sequence[MetricInput] = (),
+    tools: Sequence[ToolInput] = (),
 ) -> AgentRun:
     """The ended run: SUCCEEDED with what it concludes, or FAILED when the auditor itself broke down.
 
-    Raises: Forbidden, NotFound, RunEnded, BadOutcome, BadFinding, BadMetric, LimitExceeded.
+    Raises: Forbidden, NotFound, RunEnded, BadOutcome, and what checks.py raises; the path leads to the fault.
     SQL: BEGIN, 7, 1 per 1,000 findings, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
+    fit_findings, fit_metrics, fit_tools = checked_findings(findings), checked_metrics(metrics), checked_tools(tools)
     with write(actor):
         run = _active_run(run_id)
         conclude(
             run,
             status=status,
             conclusion=conclusion,
-            findings=findings,
-            metrics=metrics,
-            tools=tools,
+            findings=fit_findings,
+            metrics=fit_metrics,
+            tools=fit_tools,
             finished_at=timezone.now(),
         )
     return run

@@ -4,8 +4,8 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +35,8 @@ _QUOTATION = re.compile(r"(?P<mark>['\"`]).*(?P=mark)")
 _FIRST_LINE = re.compile(r"[^\n]*")
 
 Json = Mapping[str, Any]
+SourceLine = Callable[[str, int], str | None]
+"""The text of a line by path in the repository and number, where the sources are at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class _Region:
     end_line: int | None
     start_column: int | None
     end_column: int | None
-    line: str
+    line: str | None
     snippet_sha: bytes | None
 
 
@@ -76,6 +78,7 @@ def read_sarif(
     source: bytes | os.PathLike[str],
     *,
     root: str | None = None,
+    source_line: SourceLine | None = None,
     max_bytes: int = MAX_BYTES,
     max_results: int = MAX_RESULTS,
 ) -> tuple[SarifRun, ...]:
@@ -90,6 +93,8 @@ def read_sarif(
         root: Absolute directory of the checkout that was scanned, for scanners that name no base (ruff). Without
             it, and without any base in the document, the paths shown are relative to the directory that holds
             all findings of the run, and the identities depend on where the checkout is.
+        source_line: Where the text of a line comes from that a scanner names and does not quote. It makes the identity
+            and is not kept.
         max_bytes: Size above which a document is refused.
         max_results: Number of results above which a run is refused.
 
@@ -101,7 +106,7 @@ def read_sarif(
     digest = hashlib.sha256(data).digest()
     elsewhere = any(item.get("results") for item in document.get("inlineExternalProperties", ()))
     return tuple(
-        _read_run(run, position, digest, root=root, results_elsewhere=elsewhere)
+        _read_run(run, position, digest, PathResolver(run, root), source_line, results_elsewhere=elsewhere)
         for position, run in enumerate(document["runs"])
     )
 
@@ -122,9 +127,17 @@ def conclude(tools: Iterable[SarifTool], findings: Iterable[SarifFinding], metri
     return "INCONCLUSIVE" if any(tool.incomplete for tool in tools) else "PASS"
 
 
-def _read_run(run: Json, position: int, digest: bytes, *, root: str | None, results_elsewhere: bool) -> SarifRun:
+def _read_run(
+    run: Json,
+    position: int,
+    digest: bytes,
+    resolver: PathResolver,
+    source_line: SourceLine | None,
+    *,
+    results_elsewhere: bool,
+) -> SarifRun:
     tools = _tools(run, results_elsewhere=results_elsewhere)
-    findings = _findings(run, tools[0].name, PathResolver(run, root))
+    findings = _findings(run, tools[0].name, resolver, source_line)
     metrics = read_metrics(run.get("properties", {}), ("runs", str(position), "properties"))
     started_at, finished_at = _times(run.get("invocations", ()))
     commit, branch = _revision(run.get("versionControlProvenance", ()))
@@ -179,12 +192,12 @@ def _is_skipped(component: Json) -> bool:
     return component.get("properties", {}).get(SKIPPED_KEY) is True
 
 
-def _findings(run: Json, tool: str, resolver: PathResolver) -> tuple[SarifFinding, ...]:
+def _findings(run: Json, tool: str, resolver: PathResolver, source_line: SourceLine | None) -> tuple[SarifFinding, ...]:
     """Findings in the order of the document; occurrence indices are given in order of position."""
     book = RuleBook(run)
     overrides = _level_overrides(run.get("invocations", ()))
     sightings = [
-        _sighting(index, result, book, resolver)
+        _sighting(index, result, book, resolver, source_line)
         for index, result in enumerate(run.get("results", ()))
         if result.get("kind") not in _NOT_FOUND_KINDS and result.get("baselineState") != "absent"
     ]
@@ -218,7 +231,9 @@ def _findings(run: Json, tool: str, resolver: PathResolver) -> tuple[SarifFindin
     )
 
 
-def _sighting(index: int, result: Json, book: RuleBook, resolver: PathResolver) -> _Sighting:
+def _sighting(
+    index: int, result: Json, book: RuleBook, resolver: PathResolver, source_line: SourceLine | None
+) -> _Sighting:
     location: Json = next(iter(result.get("locations", ())), {})
     physical = location.get("physicalLocation", {})
     place = resolver.place(physical.get("artifactLocation", {}))
@@ -227,11 +242,21 @@ def _sighting(index: int, result: Json, book: RuleBook, resolver: PathResolver) 
     logical = next((item.get("fullyQualifiedName", "") for item in location.get("logicalLocations", ())), "")
     rule = book.rule_of(result)
     cwe = tuple(sorted({*rule.cwe, *book.cwes(result)}))
-    return _Sighting(index, result, rule, cwe, place, _region(physical, logical))
+    region = _region(physical)
+    if region.line is None:
+        line = _line_of(source_line, place, region.start_line)
+        region = replace(region, line=logical if line is None else line)
+    return _Sighting(index, result, rule, cwe, place, region)
 
 
-def _region(physical: Json, logical_name: str) -> _Region:
-    """Lines, columns and what identifies: the quoted source, else its line of the context, else the logical name."""
+def _line_of(source_line: SourceLine | None, place: Place | None, number: int | None) -> str | None:
+    if source_line is None or place is None or place.absolute or number is None:
+        return None
+    return source_line("/".join(place.parts), number)
+
+
+def _region(physical: Json) -> _Region:
+    """Lines, columns and what identifies: the quoted source, else its line of the context; None without a quotation."""
     region = physical.get("region", {})
     context = physical.get("contextRegion", {})
     quoted = region.get("snippet", {}).get("text")
@@ -248,7 +273,7 @@ def _region(physical: Json, logical_name: str) -> _Region:
         end_line=_integer(region.get("endLine", start)),
         start_column=_integer(region.get("startColumn")),
         end_column=_integer(region.get("endColumn")),
-        line=logical_name if line is None else line,
+        line=line,
         snippet_sha=None if text is None else hashlib.sha256(text.encode()).digest(),
     )
 
@@ -256,7 +281,7 @@ def _region(physical: Json, logical_name: str) -> _Region:
 def _fingerprint(item: _Sighting, tool: str, occurrence: int) -> bytes:
     chosen = chosen_fingerprint(item.result.get("fingerprints"), item.result.get("partialFingerprints"))
     if chosen is None:
-        return fingerprint_of(tool, item.rule.id, item.identity_path, item.region.line, occurrence)
+        return fingerprint_of(tool, item.rule.id, item.identity_path, item.region.line or "", occurrence)
     return producer_fingerprint_of(tool, item.rule.id, item.identity_path, chosen, occurrence)
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from backend.agents.inputs import MAX_FINDINGS, FindingInput, MetricInput, ToolInput
+from backend.agents.checkout import Checkout
+from backend.agents.checks import MAX_FINDINGS
+from backend.agents.errors import NoCheckout
+from backend.agents.inputs import FindingInput, MetricInput, ToolInput
 from backend.agents.models import (
     Agent,
     AgentKind,
@@ -19,26 +22,44 @@ from backend.agents.runs import ACTIVE, BRANCH_LENGTH, agent_ensure, check_origi
 from backend.agents.sarif import read_sarif
 from backend.agents.sarif_model import SarifFinding, SarifRun
 from backend.core.actor import Actor, Right
+from backend.core.errors import within
 from backend.core.tenancy import write
 
 
 def agent_run_import_sarif(
-    *, actor: Actor, document: bytes | Path, kind: AgentKind, name: str, commit: str = "", branch: str = ""
+    *,
+    actor: Actor,
+    document: bytes | Path,
+    kind: AgentKind,
+    name: str,
+    commit: str = "",
+    branch: str = "",
+    checkout: Path | None = None,
 ) -> tuple[AgentRun, ...]:
     """The ended runs of the document, in its order.
 
     The same document for the same agent, commit and branch gives the same runs again.
 
-    `commit` and `branch` count before those that the document names.
+    `commit` and `branch` count before those that the document names. With the `checkout` that was scanned, paths are
+    relative to it, and findings whose line the document does not quote are told apart by the line in the checkout.
 
     Raises:
+        NoCheckout: `checkout` is no directory.
         Forbidden, BadAgentName, BadCommit, BadBranch, LimitExceeded; and what read_sarif raises for a document that is
         no SARIF 2.1.0. Then nothing was written.
     SQL: BEGIN, 2, then 9 per run and 1 per 1,000 findings, COMMIT; 2 per run that was imported before.
     """
     actor.require(Right.AGENTS_WRITE)
     check_origin(commit, branch)
-    runs = read_sarif(document, max_bytes=settings.ENVIRONMENT.max_sarif_bytes, max_results=MAX_FINDINGS)
+    sources = None if checkout is None else _checkout(checkout)
+    with within("file"):
+        runs = read_sarif(
+            document,
+            root=None if sources is None else str(sources.root),
+            source_line=None if sources is None else sources.line,
+            max_bytes=settings.ENVIRONMENT.max_sarif_bytes,
+            max_results=MAX_FINDINGS,
+        )
     with write(actor):
         version = next((tool.version for run in runs for tool in run.tools[:1] if tool.version), "")
         agent = agent_ensure(actor, kind=kind, name=name, version=version)
@@ -46,6 +67,12 @@ def agent_run_import_sarif(
             _import_run(agent, index, run, commit=commit or run.commit or "", branch=branch or _branch(run))
             for index, run in enumerate(runs)
         )
+
+
+def _checkout(root: Path) -> Checkout:
+    if not root.is_dir():
+        raise NoCheckout
+    return Checkout(root)
 
 
 def _branch(run: SarifRun) -> str:

@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from backend.agents.sarif_model import Severity
-from backend.agents.sarif_text import line_text
+from backend.agents.sarif_text import line_text, web_address
 
 MAX_RULE_ID = 200  # characters, as of all limits on texts here
 MAX_TITLE = 200
@@ -131,7 +130,7 @@ class RuleBook:
             cwe=self.cwes(descriptor),
             score=scored_severity(properties),
             level=descriptor.get("defaultConfiguration", {}).get("level"),
-            help_uri=_web_address(descriptor.get("helpUri")),
+            help_uri=web_address(descriptor.get("helpUri", ""), MAX_HELP_URI),
             strings=tuple(names for names in strings if names),
         )
 
@@ -186,17 +185,6 @@ def _title(descriptor: Json) -> str | None:
         if title and not _TEMPLATE_FIELD.search(title):
             return title
     return None
-
-
-def _web_address(uri: str | None) -> str | None:
-    """An http or https address without credentials, short enough to store whole; None for anything else."""
-    if not uri or len(uri) > MAX_HELP_URI or line_text(uri, MAX_HELP_URI) != uri or " " in uri:
-        return None
-    try:
-        split = urlsplit(uri)
-    except ValueError:
-        return None
-    return uri if split.scheme in {"http", "https"} and split.netloc and "@" not in split.netloc else None
 
 
 def _by_id(component: Json) -> dict[str, Json]:

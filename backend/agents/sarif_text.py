@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 # C0 and C1 but tab and line feed, and the marks that reorder what is shown after them.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -74,3 +75,14 @@ def message_text(message: Mapping[str, Any], strings: Sequence[Mapping[str, Any]
     text = text or message.get("markdown", "")
     room = limit * _SLACK
     return block_text(filled(text, arguments, room) if arguments or identified else text, limit)
+
+
+def web_address(uri: str, limit: int) -> str | None:
+    """An http or https address without credentials, short enough to store whole; None for anything else."""
+    if not uri or len(uri) > limit or line_text(uri, limit) != uri or " " in uri:
+        return None
+    try:
+        split = urlsplit(uri)
+    except ValueError:
+        return None
+    return uri if split.scheme in {"http", "https"} and split.netloc and "@" not in split.netloc else None

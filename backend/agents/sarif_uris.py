@@ -78,6 +78,13 @@ def place_of(uri: str) -> Place | None:
     return Place(True, (server, *parts))
 
 
+def place_of_path(path: str) -> Place:
+    """Where a path points that is written as a path, not as a URI: nothing in it is percent-encoded."""
+    if drive := _DRIVE.match(path):
+        return Place(True, (f"{drive['drive'].lower()}:", *_parts(path[drive.end() :])))
+    return Place(path.startswith(("/", "\\")), _parts(path))
+
+
 def _decoded(path: str) -> Parts:
     """Parts of a percent-encoded path; decoding comes first, so that an encoded slash or dot cannot climb."""
     return _parts(unquote(path, errors="replace"))

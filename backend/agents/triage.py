@@ -6,6 +6,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from backend.agents import errors
+from backend.agents.checks import JUSTIFICATION
 from backend.agents.models import FindingState, FindingStatus
 from backend.core.actor import Actor, Right
 from backend.core.errors import NotFound
@@ -25,14 +26,15 @@ def finding_triage(
 ) -> FindingState:
     """The state of the finding, as decided. A suppression needs a justification and may expire.
 
-    Raises: Forbidden, NotFound, BadTriage, JustificationMissing, BadSuppressionExpiry.
+    Raises: Forbidden, NotFound, LimitExceeded, BadTriage, JustificationMissing, BadSuppressionExpiry.
     SQL: BEGIN, 3, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     if status not in DECISIONS:
         raise errors.BadTriage(path=("status",))
     now = timezone.now()
-    if status is FindingStatus.SUPPRESSED and not justification.strip():
+    justification = JUSTIFICATION.of(justification, "justification")
+    if status is FindingStatus.SUPPRESSED and not justification:
         raise errors.JustificationMissing(path=("justification",))
     if expires_at is not None and (status is not FindingStatus.SUPPRESSED or expires_at <= now):
         raise errors.BadSuppressionExpiry(path=("expiresAt",))
@@ -40,9 +42,9 @@ def finding_triage(
         states = FindingState.objects.select_for_update(of=("self",))
         state = states.filter(agent_id=agent_id, fingerprint=fingerprint).first()
         if state is None:
-            raise NotFound
+            raise NotFound(path=("fingerprint",))
         state.status = status
-        state.justification = justification.strip()
+        state.justification = justification
         state.expires_at = expires_at
         state.decided_by = actor.user_id or actor.token_id
         state.decided_at = now

@@ -23,7 +23,7 @@ from backend.claims.models import BatchKind, BatchStatus, ImportBatch
 from backend.claims.quality import report_make
 from backend.claims.staging import Progress
 from backend.core.actor import Actor, Right
-from backend.core.errors import BadUserInput, Conflict, NotFound, Unavailable
+from backend.core.errors import BadUserInput, Conflict, LimitExceeded, NotFound, Unavailable
 from backend.core.jobs import DATABASE_FAILURES, enqueue
 from backend.core.tenancy import write
 from backend.ingestion.claims_csv import read_claims
@@ -35,11 +35,14 @@ from backend.ingestion.x12_claims import read_remittances
 from backend.payers.services import organization_lock
 
 IMPORT_JOB, IMPORT_QUEUE = "claims.import_batch_run", "imports"
+MAX_COLUMNS, MAX_HEADER_LENGTH = 20, 200
 _COUNT_HEADERS = ({"total", "measure"}, {"total", "rate"}, {"total", "favourable"}, {"total", "period_start"})
 
 
 class KindMismatch(BadUserInput):
     """The file is not of the declared kind."""
+
+    place = ("kind",)
 
 
 class BatchInWork(Unavailable):
@@ -48,6 +51,8 @@ class BatchInWork(Unavailable):
 
 class BatchNotLoaded(Conflict):
     """Only a loaded batch can be rolled back."""
+
+    place = ("id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,16 @@ class ImportOptions:
     measure: str | None = None  # outcome counts without a column for it
     skip: Mapping[str, str] = field(default_factory=dict)  # header -> text: outcome counts to leave out
     original_filename: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises: LimitExceeded."""
+        longest = max((len(text) for pair in self.columns.items() for text in pair), default=0)
+        for what, actual, limit in (
+            ("The number of mapped columns", len(self.columns), MAX_COLUMNS),
+            ("The number of characters of a field or header", longest, MAX_HEADER_LENGTH),
+        ):
+            if actual > limit:
+                raise LimitExceeded(what=what, actual=actual, limit=limit, setting="a fixed limit", path=("columns",))
 
     def stored(self) -> dict[str, Any]:
         """What the batch keeps; the file's name is not among it."""
@@ -103,7 +118,9 @@ def import_file(
     """The batch of a file: loaded by this call, or the one that held the same bytes before.
 
     A batch with more refused rows than DRIFTGRAPH_MAX_IMPORT_ERROR_SHARE is REJECTED: its issues and report are kept,
-    its rows are not. A dry run does all the work and leaves the database as it was.
+    since they say which rows are wrong; its rows are not. A file that is refused as a whole leaves the database as it
+    was, for whoever sent it has the error; only where a worker finds it out is there a batch that tells it, FAILED. A
+    dry run does all the work and leaves the database as it was.
 
     Args:
         actor: Needs the right to import.
@@ -115,7 +132,7 @@ def import_file(
     Raises:
         Forbidden: The actor may not import.
         LimitExceeded: The file is larger than DRIFTGRAPH_MAX_IMPORT_BYTES.
-        FileRefused: The file as a whole cannot be read; a batch FAILED keeps its rule.
+        FileRefused: The file as a whole cannot be read.
         KindMismatch: The content is not of the declared kind.
 
     SQL: about 35, whatever the number of rows.
@@ -123,17 +140,12 @@ def import_file(
     actor.require(Right.IMPORT)
     profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
     batch = _new_batch(actor, path, profile, options)
-    try:
-        with write(actor):
-            stored, created = batch_reserve(batch)
-            if created:
-                _load(actor, batch, _File(path, profile, options, progress))
-            if dry_run:
-                transaction.set_rollback(True)
-    except Exception as error:
-        if not dry_run:
-            batch_fail(actor, batch, error)
-        raise
+    with write(actor):
+        stored, created = batch_reserve(batch)
+        if created:
+            _load(actor, batch, _File(path, profile, options, progress))
+        if dry_run:
+            transaction.set_rollback(True)
     return ImportOutcome(batch if created else stored, None if created else stored, created)
 
 
@@ -223,7 +235,7 @@ def batch_rollback(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
         organization_lock(actor.organization_id)
         batch = ImportBatch.objects.select_for_update().filter(id=batch_id).first()
         if batch is None:
-            raise NotFound
+            raise NotFound(path=("id",))
         if batch.status not in (BatchStatus.LOADED, BatchStatus.PARTIAL):
             raise BatchNotLoaded
         counts = batch.kind == BatchKind.OUTCOME_COUNTS

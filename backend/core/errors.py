@@ -1,11 +1,12 @@
 """The tree of failures that a caller can act on; the docstring of each class is its message. Bugs are not in it.
 
 A message may hold the placeholders of its class; what is put into them is a name, a number or a limit, never a value
-that a
-caller sent: messages reach clients and logs.
+that a caller sent: messages reach clients and logs.
 """
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -14,14 +15,26 @@ class AppError(Exception):
 
     code: ClassVar[str] = "INTERNAL"
     retryable: ClassVar[bool] = False
+    place: ClassVar[tuple[str, ...]] = ()
+    """Where in the input it is at fault, for an error that has but one place."""
 
     def __init__(self, message: str | None = None, *, path: tuple[str, ...] = (), **details: Any) -> None:
         """Takes the message from the docstring unless one is given; `path` leads into the input that is at fault."""
         template = message if message is not None else inspect.cleandoc(type(self).__doc__ or "")
         self.message = template.format(**details) if details else template
-        self.path = path
+        self.path = path or self.place
         self.details = details
         super().__init__(self.message)
+
+
+@contextmanager
+def within(*names: str) -> Iterator[None]:
+    """A part of the input: the paths of errors that are raised inside begin there."""
+    try:
+        yield
+    except AppError as error:
+        error.path = (*names, *error.path)
+        raise
 
 
 class BadUserInput(AppError):

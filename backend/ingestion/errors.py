@@ -9,6 +9,7 @@ class FileRefused(BadUserInput):
     """The file cannot be imported."""
 
     rule: ClassVar[str] = "E909"
+    place = ("file",)
 
 
 class DuplicateHeader(FileRefused):
@@ -75,15 +76,18 @@ class UnknownMeasure(FileRefused):
     """The measure must be one of {allowed}."""
 
     rule = "C003"
+    place = ("measure",)
 
 
 class UnknownField(FileRefused):
     """The column mapping names an unknown field; fields are {allowed}."""
 
     rule = "C000"
+    place = ("columns",)
 
 
 class UnmappedHeader(FileRefused):
     """The column mapping of {field} names a header that the file does not have."""
 
     rule = "C000"
+    place = ("columns",)

@@ -133,7 +133,11 @@ def _reason(error: OSError) -> str:
 def _check_size(actual: int, limit: int) -> None:
     if actual > limit:
         raise LimitExceeded(
-            what="The size of the file in bytes", actual=actual, limit=limit, setting="DRIFTGRAPH_MAX_IMPORT_BYTES"
+            what="The size of the file in bytes",
+            actual=actual,
+            limit=limit,
+            setting="DRIFTGRAPH_MAX_IMPORT_BYTES",
+            path=("file",),
         )
 
 

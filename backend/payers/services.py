@@ -165,8 +165,9 @@ def payer_map(*, actor: Actor, raw_name: str, payer_code: str) -> PayerMapping:
     """
     actor.require(Right.MAPPINGS)
     name, code = " ".join(raw_name.split()), payer_code.strip().casefold()
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not 1 <= len(code) <= MAX_NAME_LENGTH:
-        raise BadPayerName(limit=MAX_NAME_LENGTH)
+    for text, place in ((name, "raw_name"), (code, "payer_code")):
+        if not 1 <= len(text) <= MAX_NAME_LENGTH:
+            raise BadPayerName(limit=MAX_NAME_LENGTH, path=(place,))
     with write(actor):
         organization_lock(actor.organization_id)
         payer, created = Payer.objects.get_or_create(

@@ -1,15 +1,17 @@
 """Mutations of agent runs and of the triage of findings."""
 
 import datetime
+import re
 from typing import Annotated
 
 import strawberry
 
-from backend.agents import models, services
+from backend.agents import checks, models, services
+from backend.agents.errors import BadFingerprint
 from backend.agents.models import AgentKind, Conclusion, FindingSeverity, FindingStatus, Trigger
 from backend.agents.services import FindingInput, MetricInput, ToolInput
 from backend.core.actor import Actor, Right
-from backend.core.errors import BadUserInput
+from backend.core.errors import within
 from schema.declare import resolver
 from schema.mutations.base import MutationInput, MutationPayload, Values, carry_out, uploaded
 from schema.relay.ids import decode_id_of
@@ -17,47 +19,66 @@ from schema.scalars import UploadValue
 from schema.types.agents import AgentRun, FindingState
 
 
-class BadFingerprint(BadUserInput):
-    """A fingerprint is 64 hexadecimal digits."""
-
-
 def _fingerprint(text: str) -> bytes:
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        raise BadFingerprint(path=("fingerprint",)) from None
-    if len(found) != 32:  # noqa: PLR2004 - SHA-256
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
         raise BadFingerprint(path=("fingerprint",))
-    return found
+    return bytes.fromhex(text)
 
 
 @strawberry.input(description="An agent run that begins.")
 class AgentRunStartInput(MutationInput):
     kind: AgentKind = strawberry.field(description="What the auditor looks at.")
     agent: str = strawberry.field(description="Name of the auditor, up to 120 characters; created if it is new.")
-    version: str = strawberry.field(default="", description="Version of the auditor; empty if not known.")
+    version: str = strawberry.field(
+        default="", description=f"Version of the auditor, {checks.VERSION}; empty if not known."
+    )
     trigger: Trigger = strawberry.field(default=Trigger.MANUAL, description="What started it.")
     commit: str = strawberry.field(default="", description="Commit, 7 to 40 hexadecimal digits; empty if not known.")
     branch: str = strawberry.field(default="", description="Branch, up to 255 characters; empty if not known.")
-    external_trace_url: str = strawberry.field(default="", description="Where the run can be followed; http or https.")
+    external_trace_url: str = strawberry.field(
+        default="",
+        description=f"Where the run can be followed; http or https, {checks.ADDRESS}; empty if nowhere.",
+    )
+
+
+_NUMBER = f"1 to {checks.MAX_NUMBER:,}"
 
 
 @strawberry.input(description="A finding of a run.")
 class AgentFindingInput:
-    rule: str = strawberry.field(description="Id of the rule.")
-    tool: str = strawberry.field(description="The tool that reports it.")
+    rule: str = strawberry.field(description=f"Id of the rule, {checks.RULE}.")
+    tool: str = strawberry.field(description=f"The tool that reports it, {checks.TOOL}.")
     severity: FindingSeverity = strawberry.field(description="How much it matters.")
-    title: str = strawberry.field(description="One line, up to 300 characters.")
-    message: str = strawberry.field(default="", description="The whole message, up to 4,000 characters.")
+    title: str = strawberry.field(description=f"One line, {checks.TITLE}.")
+    message: str = strawberry.field(default="", description=f"The whole message, {checks.MESSAGE}.")
     fingerprint: str | None = strawberry.field(
-        default=None, description="64 hexadecimal digits that stay while code moves; computed if not given."
+        default=None,
+        description="64 hexadecimal digits that stay while code moves. If not given, the SHA-256 of tool, rule, path,"
+        " words of the line and number among equal ones, as for SARIF documents.",
     )
-    category: str = strawberry.field(default="", description="Category; empty without one.")
-    path: str = strawberry.field(default="", description="File, relative to the repository.")
-    start_line: int | None = strawberry.field(default=None, description="First line, from 1.")
-    end_line: int | None = strawberry.field(default=None, description="Last line.")
-    cwe: list[int] = strawberry.field(default_factory=list, description="Numbers of the Common Weakness Enumeration.")
-    help_uri: str = strawberry.field(default="", description="Where the rule is explained.")
+    category: str = strawberry.field(default="", description=f"Category, {checks.CATEGORY}; empty without one.")
+    path: str = strawberry.field(
+        default="",
+        description=f"File, relative to the repository and not leading out of it, {checks.PATH}; empty without one.",
+    )
+    line_text: str | None = strawberry.field(
+        default=None,
+        description=f"The source line, or what else names the place, {checks.LINE}. It makes the fingerprint and is not"
+        " kept.",
+    )
+    start_line: int | None = strawberry.field(default=None, description=f"First line, {_NUMBER}.")
+    end_line: int | None = strawberry.field(
+        default=None, description=f"Last line, {_NUMBER}, not before the first; null: the first."
+    )
+    start_column: int | None = strawberry.field(default=None, description=f"First column, {_NUMBER}.")
+    end_column: int | None = strawberry.field(default=None, description=f"Last column, {_NUMBER}.")
+    cwe: list[int] = strawberry.field(
+        default_factory=list,
+        description=f"Numbers of the Common Weakness Enumeration, 1 to {checks.MAX_CWE:,}; at most {checks.MAX_CWES}.",
+    )
+    help_uri: str = strawberry.field(
+        default="", description=f"Where the rule is explained; http or https, {checks.ADDRESS}; empty without one."
+    )
 
     def as_service_input(self) -> FindingInput:
         return FindingInput(
@@ -66,29 +87,42 @@ class AgentFindingInput:
             severity=self.severity,
             title=self.title,
             message=self.message,
-            fingerprint=_fingerprint(self.fingerprint) if self.fingerprint else None,
+            fingerprint=None if self.fingerprint is None else _fingerprint(self.fingerprint),
             category=self.category,
             path=self.path,
+            line_text=self.line_text,
             start_line=self.start_line,
             end_line=self.end_line,
+            start_column=self.start_column,
+            end_column=self.end_column,
             cwe=tuple(self.cwe),
             help_uri=self.help_uri,
         )
 
 
+def _findings(given: list[AgentFindingInput]) -> list[FindingInput]:
+    found = []
+    for index, finding in enumerate(given):
+        with within("findings", str(index)):
+            found.append(finding.as_service_input())
+    return found
+
+
 @strawberry.input(description="A number that a run measured.")
 class AgentMetricInput:
-    name: str = strawberry.field(description="Dotted name, such as coverage.line; unique in the run.")
-    value: float = strawberry.field(description="The number.")
+    name: str = strawberry.field(
+        description=f"Dotted name, such as coverage.line, {checks.METRIC_NAME}; unique in the run."
+    )
+    value: float = strawberry.field(description="The number, finite.")
     threshold: float | None = strawberry.field(default=None, description="What it is held against.")
-    unit: str = strawberry.field(default="", description="Unit; empty for a plain number.")
+    unit: str = strawberry.field(default="", description=f"Unit, {checks.UNIT}; empty for a plain number.")
     passed: bool | None = strawberry.field(default=None, description="Whether it meets the threshold.")
 
 
 @strawberry.input(description="A tool that a run used.")
 class AgentToolInput:
-    name: str = strawberry.field(description="Name of the tool.")
-    version: str = strawberry.field(default="", description="Its version.")
+    name: str = strawberry.field(description=f"Name of the tool, {checks.TOOL}.")
+    version: str = strawberry.field(default="", description=f"Its version, {checks.VERSION}; empty if not known.")
     exit_code: int | None = strawberry.field(default=None, description="How its process ended.")
     skipped: bool = strawberry.field(default=False, description="Whether it could not do its work.")
 
@@ -105,21 +139,30 @@ class AgentRunFinishInput(MutationInput):
         default=None, description="What the run says; null if the auditor itself broke down: the run is then FAILED."
     )
     findings: list[AgentFindingInput] = strawberry.field(
-        default_factory=list, description="What it found, at most 25,000."
+        default_factory=list,
+        description=f"What it found, at most {checks.MAX_FINDINGS:,} and what fits into a request"
+        " (DRIFTGRAPH_MAX_BODY_BYTES).",
     )
     metrics: list[AgentMetricInput] = strawberry.field(
-        default_factory=list, description="What it measured, at most 1,000."
+        default_factory=list, description=f"What it measured, at most {checks.MAX_METRICS:,}."
     )
-    tools: list[AgentToolInput] = strawberry.field(default_factory=list, description="The tools that it used.")
+    tools: list[AgentToolInput] = strawberry.field(
+        default_factory=list, description=f"The tools that it used, at most {checks.MAX_TOOLS}."
+    )
 
 
 @strawberry.input(description="A SARIF 2.1.0 document to be taken as agent runs. Its bytes are the idempotency key.")
 class AgentRunImportSarifInput:
-    file: UploadValue = strawberry.field(description="The document, up to 10 MB and 25,000 results a run.")
+    file: UploadValue = strawberry.field(
+        description="The document, up to 10 MB (DRIFTGRAPH_MAX_SARIF_BYTES) and 25,000 results a run. The path of an"
+        " error leads on into the document."
+    )
     kind: AgentKind = strawberry.field(description="What the auditor looks at.")
-    agent: str = strawberry.field(description="Name of the auditor; created if it is new.")
-    commit: str = strawberry.field(default="", description="Commit; empty: as the document says.")
-    branch: str = strawberry.field(default="", description="Branch; empty: as the document says.")
+    agent: str = strawberry.field(description="Name of the auditor, up to 120 characters; created if it is new.")
+    commit: str = strawberry.field(
+        default="", description="Commit, 7 to 40 hexadecimal digits; empty: as the document says."
+    )
+    branch: str = strawberry.field(default="", description="Branch, up to 255 characters; empty: as the document says.")
 
 
 @strawberry.input(description="A decision about a finding that outlives runs.")
@@ -127,7 +170,9 @@ class FindingTriageInput(MutationInput):
     agent: strawberry.ID = strawberry.field(name="agentId", description="Opaque id of the Agent.")
     fingerprint: str = strawberry.field(description="Fingerprint of the finding, 64 hexadecimal digits.")
     status: FindingStatus = strawberry.field(description="OPEN, ACKNOWLEDGED, FIXED or SUPPRESSED.")
-    justification: str = strawberry.field(default="", description="Why; required for SUPPRESSED. No patient data.")
+    justification: str = strawberry.field(
+        default="", description=f"Why, {checks.JUSTIFICATION}; required for SUPPRESSED. No patient data."
+    )
     expires_at: datetime.datetime | None = strawberry.field(
         default=None, description="When a suppression ends; null: never."
     )
@@ -183,7 +228,7 @@ class AgentMutations:
         input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
-            run = decode_id_of(input.id, "RU", expected="AgentRun")
+            run = decode_id_of(input.id, "RU", expected="AgentRun", path=("id",))
             return {"agent_run": services.agent_run_heartbeat(actor=actor, run_id=run)}
 
         return await carry_out(info, AgentRunPayload, input, work)
@@ -199,10 +244,10 @@ class AgentMutations:
             status = models.AgentRunStatus.SUCCEEDED if concluded else models.AgentRunStatus.FAILED
             run = services.agent_run_finish(
                 actor=actor,
-                run_id=decode_id_of(input.id, "RU", expected="AgentRun"),
+                run_id=decode_id_of(input.id, "RU", expected="AgentRun", path=("id",)),
                 conclusion=input.conclusion,
                 status=status,
-                findings=[finding.as_service_input() for finding in input.findings],
+                findings=_findings(input.findings),
                 metrics=[MetricInput(m.name, m.value, m.threshold, m.unit, m.passed) for m in input.metrics],
                 tools=[ToolInput(t.name, t.version, t.exit_code, t.skipped) for t in input.tools],
             )
@@ -217,7 +262,7 @@ class AgentMutations:
         input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],
     ) -> AgentRunPayload:
         def work(actor: Actor) -> Values:
-            run = decode_id_of(input.id, "RU", expected="AgentRun")
+            run = decode_id_of(input.id, "RU", expected="AgentRun", path=("id",))
             return {"agent_run": services.agent_run_cancel(actor=actor, run_id=run)}
 
         return await carry_out(info, AgentRunPayload, input, work)
@@ -253,7 +298,7 @@ class AgentMutations:
         def work(actor: Actor) -> Values:
             state = services.finding_triage(
                 actor=actor,
-                agent_id=decode_id_of(input.agent, "AG", expected="Agent"),
+                agent_id=decode_id_of(input.agent, "AG", expected="Agent", path=("agentId",)),
                 fingerprint=_fingerprint(input.fingerprint),
                 status=input.status,
                 justification=input.justification,

@@ -37,15 +37,17 @@ described(
 
 @strawberry.input(description="Which header of a file holds a field.")
 class ColumnMappingInput:
-    name: str = strawberry.field(description="The field, such as procedure_code.")
-    header: str = strawberry.field(description="The header in the file.")
+    name: str = strawberry.field(description="The field, such as procedure_code; each once.")
+    header: str = strawberry.field(description="The header in the file, up to 200 characters.")
 
 
 @strawberry.input(
     description="A file of claim outcomes, remittances or outcome counts. Its bytes are the idempotency key."
 )
 class ClaimsImportInput:
-    file: UploadValue = strawberry.field(description="The file, sent as multipart.")
+    file: UploadValue = strawberry.field(
+        description="The file, sent as multipart; up to 2 GB (DRIFTGRAPH_MAX_IMPORT_BYTES)."
+    )
     kind: BatchKind | None = strawberry.field(default=None, description="What it holds; null: found from its content.")
     date_format: DateFormat = strawberry.field(default=DateFormat.ISO, description="How it writes dates.")
     measure: Measure | None = strawberry.field(
@@ -119,7 +121,7 @@ class ClaimMutations:
         input: Annotated[ImportRollbackInput, strawberry.argument(description="The import.")],
     ) -> ImportRollbackPayload:
         def work(actor: Actor) -> Values:
-            batch = decode_id_of(input.id, "IB", expected="ImportBatch")
+            batch = decode_id_of(input.id, "IB", expected="ImportBatch", path=("id",))
             return {"import_batch": batch_rollback(actor=actor, batch_id=batch)}
 
         return await carry_out(info, ImportRollbackPayload, input, work)

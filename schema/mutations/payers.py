@@ -13,8 +13,12 @@ from schema.types.payers import Payer
 
 @strawberry.input(description="Which payer a name in files means.")
 class PayerMapInput(MutationInput):
-    raw_name: str = strawberry.field(description="The name as files spell it, compared without case.")
-    payer_code: str = strawberry.field(description="Code of the payer, compared without case; created if it is new.")
+    raw_name: str = strawberry.field(
+        description="The name as files spell it, 1 to 200 characters, compared without case."
+    )
+    payer_code: str = strawberry.field(
+        description="Code of the payer, 1 to 200 characters, compared without case; created if it is new."
+    )
 
 
 @strawberry.type(description="The payer that a name leads to.")

@@ -4,7 +4,7 @@ import base64
 import binascii
 import uuid
 
-from backend.core.errors import BadUserInput
+from backend.core.errors import BadUserInput, within
 
 _TAG = 2  # bytes; with the 16 of a UUID the text has 24 characters and no padding
 _LENGTH = _TAG + 16
@@ -39,14 +39,15 @@ def decode_id(text: str) -> tuple[str, uuid.UUID]:
     return tag, uuid.UUID(bytes=raw[_TAG:])
 
 
-def decode_id_of(text: str, tag: str, *, expected: str) -> uuid.UUID:
-    """The key of a row whose type is known.
+def decode_id_of(text: str, tag: str, *, expected: str, path: tuple[str, ...] = ()) -> uuid.UUID:
+    """The key of a row whose type is known; `path` leads to the id, for errors.
 
     Raises:
         MalformedId: not an id of this API.
         WrongIdType: an id of another type.
     """
-    found, key = decode_id(text)
-    if found != tag:
-        raise WrongIdType(expected=expected)
+    with within(*path):
+        found, key = decode_id(text)
+        if found != tag:
+            raise WrongIdType(expected=expected)
     return key

@@ -151,7 +151,7 @@ class AgentRun(Node):
         "The run it is compared with; null without one.", "baseline_run_id", models.AgentRun
     )
     metrics: list[AgentMetric] = child_list(
-        "What it measured, by name; at most 200.",
+        "What it measured, by name; at most 1,000.",
         "run.metrics",
         lambda: models.AgentMetric.objects.order_by("name", "id"),
         "run_id",

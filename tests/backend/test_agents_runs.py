@@ -88,7 +88,9 @@ def test_eight_starts_at_once_with_one_key_are_one_run(actor: Actor) -> None:
         ({"commit": "a" * 41}, errors.BadCommit),
         ({"branch": "b" * 256}, errors.BadBranch),
         ({"branch": "a\nb"}, errors.BadBranch),
-        ({"external_trace_url": "javascript:alert(1)"}, errors.BadTraceUrl),
+        ({"external_trace_url": "javascript:alert(1)"}, errors.BadAddress),
+        ({"external_trace_url": "https://example.org/" + "x" * 500}, LimitExceeded),
+        ({"version": "v" * 201}, LimitExceeded),
     ],
 )
 def test_a_bad_start_is_named_and_leaves_nothing(actor: Actor, changes: dict, error: type[Exception]) -> None:
@@ -160,8 +162,8 @@ def test_the_baseline_is_the_last_good_run_of_the_main_branch(actor: Actor) -> N
     [
         ({"conclusion": None}, errors.BadOutcome),
         ({"status": AgentRunStatus.CANCELLED}, errors.BadOutcome),
-        ({"findings": [finding("")]}, errors.BadFinding),
-        ({"findings": [finding("E1", fingerprint=b"short")]}, errors.BadFinding),
+        ({"findings": [finding("")]}, errors.TextMissing),
+        ({"findings": [finding("E1", fingerprint=b"short")]}, errors.BadFingerprint),
         ({"findings": [finding("E1")] * 25_001}, LimitExceeded),
         ({"metrics": [MetricInput("a", 1), MetricInput("a", 2)]}, errors.BadMetric),
         ({"metrics": [MetricInput("a", float("nan"))]}, errors.BadMetric),

@@ -163,6 +163,34 @@ def test_the_command_imports_a_file(actor: Actor, organization, tmp_path: Path) 
     assert out.getvalue().startswith(f"{run.id} {run.conclusion} critical 0, high 1")
 
 
+def test_the_command_reads_lines_that_are_not_quoted_from_the_checkout(
+    actor: Actor, organization, tmp_path: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    source, file = tmp_path / "src" / "a.py", tmp_path / "scan.sarif"
+
+    def scan(line: int) -> None:
+        place = {"artifactLocation": {"uri": source.as_uri()}, "region": {"startLine": line}}
+        file.write_bytes(document([result("E1", 0, locations=[{"physicalLocation": place}])]))
+        agent = ("--agent", "CODE_QUALITY:scan", "--root", str(tmp_path))
+        call_command("import_sarif", str(file), "--organization", organization.name, *agent, stdout=StringIO())
+
+    source.write_text("bad()\ngood()\n")
+    scan(1)
+    source.write_text("good()\ngood()\n    bad()\n")
+    scan(3)
+
+    assert count(actor) == (2, 2, 1)
+    with acting_for(organization.id):
+        assert FindingState.objects.get().path == "src/a.py"
+    with pytest.raises(CommandError, match="not a directory"):
+        call_command(
+            "import_sarif",
+            str(file),
+            *("--organization", organization.name, "--agent", "CODE_QUALITY:scan", "--root", str(file)),
+        )
+
+
 @pytest.mark.parametrize(
     ("agent", "content", "message"),
     [

@@ -14,9 +14,17 @@ from django.test.utils import CaptureQueriesContext
 from backend.accounts.models import Organization
 from backend.audit.models import AuditEntry
 from backend.claims.models import BatchStatus, Claim, ImportBatch, ImportIssue, OutcomeCount, QualityReport
-from backend.claims.services import BatchNotLoaded, KindMismatch, batch_rollback
+from backend.claims.services import (
+    BatchNotLoaded,
+    ImportOptions,
+    KindMismatch,
+    batch_rollback,
+    import_enqueue,
+    import_run,
+    spool_path,
+)
 from backend.core.actor import Actor, Role
-from backend.core.errors import Forbidden, NotFound
+from backend.core.errors import Forbidden, LimitExceeded, NotFound
 from backend.core.ids import uuid7
 from backend.core.tenancy import acting_for
 from backend.ingestion.errors import FileRefused
@@ -137,29 +145,55 @@ def test_a_few_bad_rows_leave_the_batch_partial(actor: Actor, tmp_path: Path):
     [
         ("claim_id,payer\n1,a\n", "E902"),
         (HEADER + "\n", "E903"),
+        (HEADER + "\n" + row(1) + "\nb\u00e4d,caf\xe9\n", "E905"),
     ],
 )
-def test_a_file_that_cannot_be_read_fails_its_batch_alone(actor: Actor, tmp_path: Path, content: str, rule: str):
+def test_a_file_that_is_refused_as_a_whole_leaves_the_database_as_it_was(
+    actor: Actor, tmp_path: Path, content: str, rule: str
+):
     path = tmp_path / "bad.csv"
-    path.write_text(content, encoding="utf-8")
+    path.write_bytes(content.encode().replace(b"caf\xc3\xa9", b"caf\xe9"))
+    before = counts_of(actor)
 
     with pytest.raises(FileRefused) as failure:
         load(actor, path)
 
-    assert failure.value.rule == rule
+    assert (failure.value.rule, failure.value.path) == (rule, ("file",))
+    assert counts_of(actor) == before
+
+
+def test_a_file_that_a_worker_finds_wrong_leaves_a_batch_that_says_so(actor: Actor, tmp_path: Path):
+    path = csv_file(tmp_path, "1,a", header="claim_id,payer")
+    batch = import_enqueue(actor=actor, path=path, options=ImportOptions()).batch
+
+    with pytest.raises(FileRefused):
+        import_run(actor=actor, batch_id=batch.id)
+
     with acting_for(actor.organization_id):
-        assert [(batch.status, batch.error_code) for batch in ImportBatch.objects.all()] == [("FAILED", rule)]
+        assert [(batch.status, batch.error_code) for batch in ImportBatch.objects.all()] == [("FAILED", "E902")]
         assert Claim.objects.count() == Payer.objects.count() == 0
+    assert not spool_path(batch.id).exists()
+
+
+@pytest.mark.parametrize(
+    "columns", [{f"field{number}": "x" for number in range(21)}, {"total": "h" * 201}, {"f" * 201: "total"}]
+)
+def test_a_column_mapping_has_its_limits(columns: dict[str, str]):
+    with pytest.raises(LimitExceeded) as refusal:
+        ImportOptions(columns=columns)
+
+    assert refusal.value.path == ("columns",)
 
 
 def test_a_truncated_remittance_loads_nothing(actor: Actor, tmp_path: Path):
     path = x12_file(tmp_path, clp(1), clp(2))
     path.write_bytes(path.read_bytes()[:-60])
+    before = counts_of(actor)
 
     with pytest.raises(FileRefused):
         load(actor, path)
 
-    assert current(actor) == []
+    assert counts_of(actor) == before
 
 
 def test_an_empty_file_leaves_nothing(actor: Actor, tmp_path: Path):

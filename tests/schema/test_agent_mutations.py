@@ -1,5 +1,6 @@
 """Agent runs through the API: start, heartbeat, finish, cancel, SARIF import and triage."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from backend.accounts.models import Organization
 from backend.core.actor import Actor, Role
 from schema.http.upload import UploadedFile
+from schema.relay.ids import encode_id
 from tests.api import Api
 
 START = """mutation($input: AgentRunStartInput!) { agentRunStart(input: $input) {
@@ -58,7 +60,7 @@ async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
             "conclusion": "FAIL",
             "findings": [
                 {"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL", "path": "app/a.py"}
-                | {"helpUri": "javascript:alert(1)"}
+                | {"helpUri": "https://example.org/S608", "startLine": 3, "startColumn": 7, "cwe": [89]}
             ],
             "metrics": [{"name": "coverage.line", "value": 0.93, "threshold": 0.95, "passed": False}],
             "tools": [{"name": "ruff", "version": "1", "exitCode": 1}],
@@ -71,7 +73,92 @@ async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
     assert found["tools"] == [{"name": "ruff", "exitCode": 1, "skipped": False}]
     assert found["findings"]["totalCount"] == 1
     assert found["findings"]["nodes"][0]["rule"] == "S608"
-    assert found["findings"]["nodes"][0]["helpUri"] == ""
+    assert found["findings"]["nodes"][0]["helpUri"] == "https://example.org/S608"
+
+
+FINDING = {"rule": "S608", "tool": "ruff", "severity": "HIGH", "title": "SQL"}
+BAD_FINISH = [
+    ({"findings": [FINDING, FINDING | {"message": "m" * 4_001}]}, ["findings", "1", "message"], "4000"),
+    ({"findings": [FINDING | {"rule": ""}]}, ["findings", "0", "rule"], "1 to 200 characters"),
+    ({"findings": [FINDING | {"startLine": 0}]}, ["findings", "0", "startLine"], "from 1 to"),
+    ({"findings": [FINDING | {"startLine": 3, "endLine": 2}]}, ["findings", "0", "endLine"], "before its first"),
+    ({"findings": [FINDING | {"cwe": [89, -1]}]}, ["findings", "0", "cwe", "1"], "99999"),
+    ({"findings": [FINDING, FINDING | {"fingerprint": "00 " * 21 + "0"}]}, ["findings", "1", "fingerprint"], "64"),
+    ({"findings": [FINDING | {"helpUri": "javascript:alert(1)"}]}, ["findings", "0", "helpUri"], "https://"),
+    ({"findings": [FINDING | {"path": "../a.py"}]}, ["findings", "0", "path"], "relative"),
+    ({"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": 2}]}, ["metrics", "1", "name"], "unique"),
+    ({"tools": [{"name": "t", "version": "v" * 201}]}, ["tools", "0", "version"], "200"),
+    ({"tools": [{"name": "t"}] * 51}, ["tools"], "more than 50"),
+    ({"id": "AAAA"}, ["id"], "not one that this API gave out"),
+]
+
+
+@pytest.mark.parametrize(("changes", "path", "message"), BAD_FINISH, ids=[" ".join(path) for _, path, _ in BAD_FINISH])
+async def test_what_is_wrong_with_a_finish_is_named_by_its_place_and_the_run_goes_on(
+    api: Api, changes: dict[str, Any], path: list[str], message: str
+) -> None:
+    run = (await _start(api))["agentRun"]
+
+    refused = (await api.data(FINISH, input={"id": run["id"], "conclusion": "FAIL", **changes}))["agentRunFinish"]
+
+    [error] = refused["userErrors"]
+    assert (refused["agentRun"], error["code"], error["path"]) == (None, "BAD_USER_INPUT", path)
+    assert message in error["message"]
+    kept = await api.data("{ agentRuns { nodes { status findings { totalCount } metrics { name } } } }")
+    assert kept["agentRuns"]["nodes"] == [{"status": "RUNNING", "findings": {"totalCount": 0}, "metrics": []}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"agent": ""}, ["agent"]),
+        ({"version": "v" * 201}, ["version"]),
+        ({"commit": "HEAD"}, ["commit"]),
+        ({"branch": "b" * 256}, ["branch"]),
+        ({"externalTraceUrl": "ftp://example.org"}, ["externalTraceUrl"]),
+        ({"idempotencyKey": "k" * 201}, ["idempotencyKey"]),
+    ],
+)
+async def test_what_is_wrong_with_a_start_is_named_by_its_place(
+    api: Api, changes: dict[str, str], path: list[str]
+) -> None:
+    refused = await _start(api, **changes)
+
+    assert [(error["code"], error["path"]) for error in refused["userErrors"]] == [("BAD_USER_INPUT", path)]
+    assert (await api.data("{ agents { totalCount } }"))["agents"]["totalCount"] == 0
+
+
+RUN, AGENT, BATCH = (encode_id(tag, uuid.UUID(int=0)) for tag in ("RU", "AG", "IB"))  # that nobody has
+TRIAGE_OF_NOBODY = {"agentId": AGENT, "fingerprint": "00" * 32, "status": "OPEN"}
+
+
+@pytest.mark.parametrize(
+    ("mutation", "values", "code", "path"),
+    [
+        ("agentRunHeartbeat", {"id": "AAAA"}, "BAD_USER_INPUT", ["id"]),
+        ("agentRunHeartbeat", {"id": RUN}, "NOT_FOUND", ["id"]),
+        ("agentRunCancel", {"id": AGENT}, "BAD_USER_INPUT", ["id"]),
+        ("findingTriage", TRIAGE_OF_NOBODY | {"agentId": RUN}, "BAD_USER_INPUT", ["agentId"]),
+        ("findingTriage", TRIAGE_OF_NOBODY, "NOT_FOUND", ["fingerprint"]),
+        ("findingTriage", TRIAGE_OF_NOBODY | {"justification": "j" * 2_001}, "BAD_USER_INPUT", ["justification"]),
+        ("importRollback", {"id": RUN}, "BAD_USER_INPUT", ["id"]),
+        ("importRollback", {"id": BATCH}, "NOT_FOUND", ["id"]),
+        ("payerMap", {"rawName": " ", "payerCode": "a"}, "BAD_USER_INPUT", ["rawName"]),
+        ("payerMap", {"rawName": "a", "payerCode": "c" * 201}, "BAD_USER_INPUT", ["payerCode"]),
+    ],
+)
+async def test_what_is_wrong_with_a_reference_is_named_by_its_place(
+    api: Api, mutation: str, values: dict[str, str], code: str, path: list[str]
+) -> None:
+    kind = {"agentRunHeartbeat": "AgentRunReference", "agentRunCancel": "AgentRunReference"}.get(
+        mutation, mutation[0].upper() + mutation[1:]
+    )
+
+    data = await api.data(
+        f"mutation($i: {kind}Input!) {{ {mutation}(input: $i) {{ userErrors {{ code path }} }} }}", i=values
+    )
+
+    assert data[mutation]["userErrors"] == [{"code": code, "path": path}]
 
 
 async def test_an_ended_run_cannot_be_finished_or_cancelled(api: Api) -> None:
@@ -180,7 +267,9 @@ async def test_a_sarif_document_becomes_the_same_runs_twice(api: Api, tmp_path: 
 async def test_a_sarif_document_of_another_version_is_refused(api: Api, tmp_path: Path) -> None:
     data = await api.data(SARIF, input={"file": _sarif(tmp_path, "2.0.0"), "kind": "CODE_QUALITY", "agent": "ruff"})
 
-    assert data["agentRunImportSarif"]["userErrors"][0]["code"] == "BAD_USER_INPUT"
+    [error] = data["agentRunImportSarif"]["userErrors"]
+    assert (error["code"], error["path"]) == ("BAD_USER_INPUT", ["file", "version"])
+    assert "2.1.0" in error["message"]
     assert (await api.data("{ agentRuns { totalCount } }"))["agentRuns"]["totalCount"] == 0
 
 

@@ -1,7 +1,12 @@
 """Which findings of a run are the same as those of another one."""
 
+import pytest
+from sarif_documents import a_log, a_result, a_run, as_bytes
+
+from backend.agents.checks import checked_findings
 from backend.agents.inputs import FindingInput, by_fingerprint
 from backend.agents.models import FindingSeverity
+from backend.agents.sarif import read_sarif
 
 LOW, HIGH = FindingSeverity.LOW, FindingSeverity.HIGH
 
@@ -32,8 +37,34 @@ def test_another_rule_path_tool_or_text_is_another_finding() -> None:
     assert len(set(keys(finding(3), *others))) == 5
 
 
-def test_the_message_stands_in_for_a_text_that_is_not_known() -> None:
-    assert keys(finding(3, text=None)) != keys(finding(3, text=None, message="n"))
+def test_a_message_which_may_hold_figures_is_no_part_of_it() -> None:
+    assert keys(finding(3, text=None)) == keys(finding(3, text=None, message="n")) == keys(finding(3, text=""))
+
+
+@pytest.mark.parametrize(
+    ("line", "snippet"),
+    [("x = 1", "x = 1"), ("\tx  =  1  # why", "x = 1 # why\n"), ("", None), (None, None)],
+)
+def test_the_same_findings_by_api_and_by_sarif_are_the_same(line: str | None, snippet: str | None) -> None:
+    document = a_log(
+        a_run(
+            *(
+                a_result(rule="E1", path=path, line=number, snippet=snippet)
+                for path, number in (("a.py", 3), ("a.py", 9))
+            ),
+            a_result(rule="E2", path="./app/b%20c.py", line=1, snippet=snippet),
+        )
+    )
+    sent = [
+        finding(9, text=line, tool=" scan"),
+        finding(3, text=line, tool="scan", message="another"),
+        finding(1, text=line, tool="scan", rule="E2", path="app\\b c.py"),
+    ]
+
+    by_sarif = {found.fingerprint for run in read_sarif(as_bytes(document)) for found in run.findings}
+
+    assert set(keys(*checked_findings(sent))) == by_sarif
+    assert len(by_sarif) == 3
 
 
 def test_findings_are_sorted_and_one_fingerprint_keeps_its_worst() -> None:

@@ -1,4 +1,4 @@
-"""`manage.py import_sarif FILE --organization NAME --agent KIND:NAME [--commit SHA] [--branch NAME]`."""
+"""`manage.py import_sarif FILE --organization NAME --agent KIND:NAME [--commit SHA] [--branch NAME] [--root DIR]`."""
 
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,19 @@ class Command(BaseCommand):
     help = "Import a SARIF 2.1.0 file, one agent run per run in it; the same file again gives the same runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """File, organization, agent, commit and branch."""
+        """File, organization, agent, commit, branch and checkout."""
         parser.add_argument("file", type=Path)
         parser.add_argument("--organization", required=True, metavar="NAME")
         parser.add_argument("--agent", required=True, metavar="KIND:NAME")
         parser.add_argument("--commit", default="")
         parser.add_argument("--branch", default="")
+        parser.add_argument(
+            "--root",
+            type=Path,
+            metavar="CHECKOUT",
+            help="the directory that was scanned: paths are relative to it, and findings whose line the file does not"
+            " quote are known again by the line there; give it for every file of an agent, or for none",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Prints one line per run.
@@ -47,6 +54,7 @@ class Command(BaseCommand):
                 name=name,
                 commit=options["commit"],
                 branch=options["branch"],
+                checkout=options["root"],
             )
         except AppError as refusal:
             raise CommandError(refusal.message) from refusal
