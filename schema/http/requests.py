@@ -80,7 +80,7 @@ async def _multipart(receive: Receive, headers: Headers) -> GraphQLRequest:
     limits = settings.ENVIRONMENT
     form = await read_form(
         receive,
-        headers.get("content-type"),
+        headers,
         upload_folder(),
         max_field=limits.max_body_bytes,
         max_file=limits.max_import_bytes,

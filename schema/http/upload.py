@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from schema.http.messages import ClientLeft, HttpError, Receive
+from schema.http.messages import Headers as RequestHeaders
 
 _MAX_PARTS = 20
 
@@ -47,6 +48,7 @@ class _Collector:
         self._folder, self._max_field, self._max_file = folder, max_field, max_file
         self._header_name, self._header_value = b"", b""
         self._name, self._parts = "", 0
+        self._in_files = 0  # bytes, of all files together
         self._file: UploadedFile | None = None
         self._handle: IO[bytes] | None = None
         self._headers = Headers()
@@ -99,10 +101,9 @@ class _Collector:
                 raise HttpError(413, "BAD_USER_INPUT", f"The part {self._name} is larger than {self._max_field} bytes.")
             return
         self._file.size += len(part)
-        if self._file.size > self._max_file:
-            raise HttpError(
-                413, "BAD_USER_INPUT", f"A file is larger than {self._max_file} bytes (DRIFTGRAPH_MAX_IMPORT_BYTES)."
-            )
+        self._in_files += len(part)
+        if self._in_files > self._max_file:
+            raise _too_large(self._max_file)
         self._handle.write(part)
 
     def close(self) -> None:
@@ -111,14 +112,23 @@ class _Collector:
         self._handle = self._file = None
 
 
-async def read_form(receive: Receive, content_type: str, folder: Path, *, max_field: int, max_file: int) -> Form:
+def _too_large(limit: int) -> HttpError:
+    what = f"The files of a request may have {limit} bytes in all (DRIFTGRAPH_MAX_IMPORT_BYTES)."
+    return HttpError(413, "BAD_USER_INPUT", what)
+
+
+async def read_form(receive: Receive, headers: RequestHeaders, folder: Path, *, max_field: int, max_file: int) -> Form:
     """The parts of a multipart body; files lie in `folder`.
 
     Raises:
-        HttpError: 400 not multipart, 413 over a limit. Nothing is left on disk then.
+        HttpError: 400 not multipart, 413 over a limit, before anything is read where the length is told. Nothing is
+            left on disk then.
         ClientLeft: the body broke off; nothing is left either.
     """
-    _, options = parse_options_header(content_type)
+    length = headers.get("content-length")
+    if length.isdecimal() and int(length[:20]) > max_file + max_field:
+        raise _too_large(max_file)
+    _, options = parse_options_header(headers.get("content-type"))
     boundary = options.get(b"boundary")
     if not boundary:
         raise HttpError(400, "BAD_USER_INPUT", "The multipart request names no boundary.")

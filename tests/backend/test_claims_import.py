@@ -275,12 +275,33 @@ def test_no_clear_claim_number_is_stored(actor: Actor, tmp_path: Path):
     assert "claim" in tables
 
 
-def test_the_command_prints_a_summary_and_fails_with_a_message(
-    organization: Organization, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_command_prints_a_summary_that_fits_the_width_and_no_bar_where_nobody_looks(
+    organization: Organization,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
 ):
-    call_command("import_claims", str(csv_file(tmp_path, row(1))), organization=organization.name)
+    monkeypatch.setenv("COLUMNS", str(width))
+    paths = [
+        csv_file(tmp_path, *(row(number) for number in range(1_200)), name=f"[{'long-' * 12}name].csv"),
+        x12_file(tmp_path, clp(1)),
+    ]
 
-    assert "Imported files" in capsys.readouterr().out
+    call_command("import_claims", *map(str, paths), organization=organization.name)
+    call_command("import_claims", str(paths[0]), organization=organization.name, dry_run=True)
+
+    printed, beside = capfd.readouterr()
+    assert beside == ""
+    lines = printed.splitlines()
+    assert max(map(len, lines)) <= width
+    assert f"[{'long-' * 12}name].csv" in "".join(lines)
+    assert "1,200: 1,200 new, 0 updated" in printed
+    assert "LOADED (CSV, dry run)" in printed
+
+
+def test_the_command_fails_with_a_message(organization: Organization, tmp_path: Path):
     with pytest.raises(CommandError, match="E902"):
         call_command(
             "import_claims", str(csv_file(tmp_path, "1", name="b.csv", header="x")), organization=organization.name

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.browser.conftest import free_port
+from tests.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 FIRST_START_SECONDS = 240

@@ -172,6 +172,23 @@ async def test_a_node_is_found_again_by_its_id(organization: Organization, api: 
     }
 
 
+@pytest.mark.parametrize("text", ["", "rubbish", "UlUA", "UlUAAAAAAAAAAAAAAAAAAAAAAAAA", "ä" * 24])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "node(id: $id) { id }",
+        "nodes(ids: [$id]) { id }",
+        "driftEvent(id: $id) { id }",
+        "driftTests(detectionRunId: $id) { totalCount }",
+    ],
+)
+async def test_a_malformed_id_is_refused_by_code_and_is_not_repeated(api: Api, field: str, text: str) -> None:
+    answer = await api(f"query($id: ID!) {{ {field} }}", id=text)
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+    assert not text or text not in str(answer.errors)
+
+
 async def test_a_node_of_another_organization_does_not_exist(
     organization: Organization, other_organization: Organization, api: Api
 ) -> None:

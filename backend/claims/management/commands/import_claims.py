@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, BatchStatus, ImportBatch
@@ -18,7 +20,13 @@ from backend.core.errors import AppError
 from backend.core.tenancy import acting_for
 from backend.ingestion.records import DateFormat
 
-_COUNTS = ("total", "accepted", "updated", "duplicate", "rejected", "warned")
+_COUNTS = {
+    "accepted": "new",
+    "updated": "updated",
+    "duplicate": "known",
+    "rejected": "refused",
+    "warned": "with warnings",
+}
 
 
 def _mapping(text: str) -> tuple[str, str]:
@@ -69,27 +77,31 @@ class Command(BaseCommand):
             skip=dict(options["skip"]),
         )
         console = Console(file=cast("IO[str]", self.stdout), no_color=options["no_color"])
-        table = _summary_table()
+        summaries: list[Group] = []
         failure = None
         for path in options["files"]:
             try:
-                outcome = _import(console, actor, path, wanted, dry_run=options["dry_run"])
+                outcome = _import(Console(stderr=True), actor, path, wanted, dry_run=options["dry_run"])
             except AppError as error:
                 failure = f"{path.name}: {error.message} ({getattr(error, 'rule', error.code)})"
                 break
-            _add(table, path, outcome, _score(actor, outcome.batch), dry_run=options["dry_run"])
+            score = _score(actor, outcome.batch)
+            summaries.append(_summary(path, outcome, score, dry_run=options["dry_run"]))
             if outcome.batch.status == BatchStatus.REJECTED:
                 failure = f"{path.name}: too many rows have errors; nothing was loaded ({outcome.batch.error_code})"
                 break
-        console.print(table)
+        if summaries:
+            console.print(f"Imported files: {len(summaries)}\n", *summaries, sep="\n")
         if failure:
             raise CommandError(failure)
 
 
 def _import(console: Console, actor: Actor, path: Path, options: ImportOptions, *, dry_run: bool) -> ImportOutcome:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(path.name, total=None)
+    name = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+    columns = (name, BarColumn(20), DownloadColumn(), TimeRemainingColumn())
+    # Beside the output, as the bar is for whoever looks on: nothing of it goes into a pipe or a log.
+    with Progress(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(escape(path.name), total=None)
         return import_file(
             actor=actor,
             path=path,
@@ -99,22 +111,17 @@ def _import(console: Console, actor: Actor, path: Path, options: ImportOptions, 
         )
 
 
-def _summary_table() -> Table:
-    table = Table(title="Imported files")
-    table.add_column("file")
-    table.add_column("kind")
-    table.add_column("status")
-    for name in _COUNTS:
-        table.add_column(name, justify="right")
-    table.add_column("score", justify="right")
-    return table
-
-
-def _add(table: Table, path: Path, outcome: ImportOutcome, score: float | None, *, dry_run: bool) -> None:
+def _summary(path: Path, outcome: ImportOutcome, score: float | None, *, dry_run: bool) -> Group:
+    """A file's name with what became of it below, readable in any width."""
     batch = outcome.batch
-    status = str(batch.status) + (" (dry run)" if dry_run else "" if outcome.created else " (known)")
-    counts = [f"{getattr(batch, f'rows_{name}'):,}" for name in _COUNTS]
-    table.add_row(path.name, str(batch.kind), status, *counts, "" if score is None else f"{score:.3f}")
+    remark = ", dry run" if dry_run else "" if outcome.created else ", loaded before"
+    counts = ", ".join(f"{getattr(batch, f'rows_{name}'):,} {word}" for name, word in _COUNTS.items())
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row("  status", f"{batch.status} ({batch.kind}{remark})")
+    lines.add_row("  rows", f"{batch.rows_total:,}: {counts}")
+    if score is not None:
+        lines.add_row("  score", f"{score:.3f}")
+    return Group(Text(path.name, style="bold", overflow="fold"), lines)
 
 
 def _score(actor: Actor, batch: ImportBatch) -> float | None:
