@@ -1,4 +1,4 @@
-"""The server as a process of its own, on the database of the tests."""
+"""The server as a process of its own, on the database of the tests, and what memory a process takes."""
 
 import os
 import socket
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests import server
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60
+PEAK_IS_KNOWN = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is told by Linux alone")
 
 
 def free_port() -> int:
@@ -40,14 +42,13 @@ class Serving:
     def peak_bytes(self) -> int:
         """The most memory that any of its processes has taken so far."""
         children = Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()
-        return max(map(_peak, [str(self.process), *children]))
+        return max(peak_bytes(Path(f"/proc/{one}/status").read_text()) for one in (self.process, *children))
 
 
-def _peak(process: str) -> int:
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def peak_bytes(status: str) -> int:
+    """The most memory that a process has taken, out of its /proc/.../status."""
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 @contextmanager

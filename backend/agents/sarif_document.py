@@ -150,7 +150,7 @@ def _check_envelope(document: Json, max_results: int) -> None:
                 what="The number of results of one run",
                 actual=len(results),
                 limit=max_results,
-                setting="max_results",
+                setting="fixed",
                 path=("runs", str(position), "results"),
             )
 
