@@ -20,9 +20,8 @@ django.setup()
 
 from django.core.management import call_command
 
-from backend.accounts.models import Organization
+from backend.accounts.services import organization_create
 from backend.alerts.pipeline import detect
-from backend.alerts.services import alert_rule_default
 from backend.claims.services import ImportOptions, import_file
 from backend.core.actor import Actor
 from backend.core.tenancy import acting_for
@@ -123,9 +122,8 @@ def main() -> None:
     parser.add_argument("--to", dest="last", type=date.fromisoformat, default=LAST)
     options = parser.parse_args()
     call_command("migrate", verbosity=0)
-    organization = Organization.objects.create(name=f"benchmark {uuid.uuid4()}")
+    organization = organization_create(name=f"benchmark {uuid.uuid4()}")
     actor = Actor.system(organization.id, "benchmark")
-    alert_rule_default(actor)
     started = time.perf_counter()
     batch = import_file(actor=actor, path=options.claims, options=ImportOptions()).batch
     print(f"import: {batch.status}, {batch.rows_accepted:,} rows in {time.perf_counter() - started:.1f} s")

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from backend.accounts import errors
 from backend.accounts.models import ApiToken, Membership, Organization, User
+from backend.accounts.signals import organization_created
 from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
 from backend.core.errors import NotFound
 from backend.core.tenancy import acting_for, write
@@ -72,6 +73,7 @@ def organization_create(*, name: str, owner_email: str | None = None, timezone_n
         if owner_email is not None:
             owner = user_ensure(email=owner_email)
             Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
+        organization_created.send(Organization, actor=Actor.system(organization.id, "organization_create"))
     return organization
 
 

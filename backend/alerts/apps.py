@@ -1,5 +1,7 @@
 """The Django application `alerts`."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,7 @@ class AlertsConfig(AppConfig):
 
     name = "backend.alerts"
     label = "alerts"
+
+    def ready(self) -> None:
+        """Connects the receivers, which need the models and so cannot be imported before."""
+        import_module("backend.alerts.receivers")

@@ -12,7 +12,6 @@ from backend.accounts.services import organization_create, token_create
 from backend.agents.models import AgentKind
 from backend.agents.services import agent_run_import_sarif
 from backend.alerts.pipeline import detect
-from backend.alerts.services import alert_rule_default
 from backend.claims.services import ImportOptions, import_file
 from backend.core.actor import SERVICE_SCOPES, Actor, Role
 from backend.drift.models import RunKind, Source
@@ -70,7 +69,6 @@ def _claims(actor: Actor, today: datetime.date, progress: Progress) -> None:
 
 
 def _detection(actor: Actor, today: datetime.date, progress: Progress) -> None:
-    alert_rule_default(actor)
     for week in range(WEEKS):
         as_of = today - datetime.timedelta(weeks=WEEKS - 1 - week)
         run, _ = detection_run_start(actor=actor, as_of=as_of, kind=RunKind.SCHEDULED, source=Source.CLAIMS)

@@ -7,6 +7,7 @@ import pytest
 from drift_claims import seed_codes
 
 from backend.accounts.models import Organization
+from backend.accounts.services import organization_create
 from backend.alerts.models import Alert, AlertRule, AlertStatus
 from backend.alerts.services import DEFAULT_RULE, NESTED, AlertsEvaluated, alert_rule_default, alerts_evaluate
 from backend.core.actor import Actor, Role
@@ -178,3 +179,11 @@ def test_another_tenants_rules_and_events_do_not_meet(
     assert alerts_evaluate(actor=actor, run=run) == AlertsEvaluated()
     with pytest.raises(Forbidden):
         alerts_evaluate(actor=Actor(organization_id=organization.id, role=Role.VIEWER), run=run)
+
+
+def test_an_organization_begins_with_a_rule(organization: Organization) -> None:
+    made = organization_create(name=f"Begins {organization.id}")
+
+    with acting_for(made.id):
+        (rule,) = AlertRule.objects.all()
+    assert (rule.name, rule.enabled, rule.harmful_only, rule.require_confirmed) == (DEFAULT_RULE, True, True, True)
