@@ -62,8 +62,8 @@ check: $(DEV_STAMP) ## lint, types, import contracts, migrations, exported schem
 tooling: ## schema and operations through relay-compiler, graphql-codegen, tsc and graphql-eslint (needs Node)
 	cd tests/tooling && npm ci --no-progress --loglevel=error && npm run --silent check
 
-bench: $(DEV_STAMP) ## measure; results go to benchmarks/results
-	$(PY) -m benchmarks
+bench: $(DEV_STAMP) ## measure beside other servers; ARGS=--quick for a trial, see docs/benchmarks.md
+	$(PY) -m benchmarks peers $(ARGS)
 
 sdl: $(MAIN_STAMP) ## write schema/schema.graphql from the running schema
 	$(PY) manage.py export_sdl

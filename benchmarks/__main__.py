@@ -22,6 +22,9 @@ class Command:
 
 COMMANDS = {
     "peers": Command("benchmarks.peers.command", "Driftgraph beside other GraphQL servers over the same million rows"),
+    "soak": Command(
+        "benchmarks.soak.command", "mixed load by several organizations while processes die, every answer checked"
+    ),
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),

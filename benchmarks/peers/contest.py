@@ -1,6 +1,7 @@
 """Servers that have been started, what each is asked, and the proof that they answer the same."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from rich.console import Console
 from benchmarks.peers.database import bench_folder
 from benchmarks.peers.generation import Sizes
 from benchmarks.peers.normalising import Refused, canonical, digest, first_difference
-from benchmarks.peers.servers import Request, Running, Server, Setup, running
+from benchmarks.peers.servers import STANDARD, Request, Running, Server, Setup, Variant, running
 
 QUERIES = {
     "q1": "first 50 drift events, 15 scalars and two to-one relations",
@@ -20,7 +21,7 @@ QUERIES = {
     "q4": "as q1, 90 % deep",
     "q5": "six small root fields",
 }
-PAGE, RUNS = 50, 20
+PAGE, RUNS, FINDINGS = 50, 20, 10
 _DEEP = 0.9
 
 
@@ -30,30 +31,32 @@ class AnswersDiffer(Exception):
 
 @dataclass(slots=True)
 class Entrant:
-    """A running server with the requests that it gets, and the length in bytes of each answer."""
+    """A running server with the requests that it gets, and of each answer its length in bytes and its time."""
 
     server: Server
     running: Running
+    variant: Variant = STANDARD
     requests: dict[str, Request] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """The server's, with the number of workers where there are several."""
+        """The server's, with what is not standard about its variant."""
         return self.running.name
 
 
 def probe(server: Server, setup: Setup) -> Request:
     """The cheapest request: a row by its id."""
-    variables = {"id": server.global_id("DriftEvent", setup.database.event)}
-    return server.request("q3", variables, setup.database)
+    tenant = setup.database.measured
+    return server.request("q3", {"id": server.global_id("DriftEvent", tenant.event)}, tenant)
 
 
 @contextmanager
 def entered(
-    servers: Sequence[Server], setup: Setup, workers: Sequence[int], console: Console
+    servers: Sequence[Server], setup: Setup, variants: Sequence[Variant], console: Console
 ) -> Iterator[list[Entrant]]:
-    """Every server with every number of workers, running until the block ends.
+    """Every server in every variant that it has, running until the block ends.
 
     Raises:
         ServerFailed: one of them did not start.
@@ -61,10 +64,12 @@ def entered(
     with ExitStack() as stack:
         found = []
         for server in servers:
-            for number in workers:
+            for variant in variants:
+                if not server.asgi and variant.http != STANDARD.http:
+                    continue
                 with console.status(f"starting {server.name}"):
-                    started = running(server, setup, workers=number, probe=probe(server, setup))
-                    found.append(Entrant(server, stack.enter_context(started)))
+                    started = running(server, setup, variant=variant, probe=probe(server, setup))
+                    found.append(Entrant(server, stack.enter_context(started), variant))
         yield found
 
 
@@ -84,15 +89,21 @@ def prepare(entrant: Entrant, setup: Setup, queries: Sequence[str], console: Con
     Raises:
         ServerFailed: no cursor of the deep page could be had.
     """
-    key = {"id": entrant.server.global_id("DriftEvent", setup.database.event)}
-    variables: dict[str, dict[str, Any]] = {"q1": {"first": PAGE}, "q2": {"first": RUNS}, "q3": key, "q5": key}
+    tenant = setup.database.measured
+    key = {"id": entrant.server.global_id("DriftEvent", tenant.event)}
+    variables: dict[str, dict[str, Any]] = {
+        "q1": {"first": PAGE},
+        "q2": {"first": RUNS, "findings": FINDINGS},
+        "q3": key,
+        "q5": key,
+    }
     for query in queries:
         if query == "q4":
             page = deep_page(setup)
             after = cursors(entrant, setup, [page], console)[page]
-            entrant.requests[query] = entrant.server.request("q1", {"first": PAGE, "after": after}, setup.database)
+            entrant.requests[query] = entrant.server.request("q1", {"first": PAGE, "after": after}, tenant)
         else:
-            entrant.requests[query] = entrant.server.request(query, variables[query], setup.database)
+            entrant.requests[query] = entrant.server.request(query, variables[query], tenant)
 
 
 def cursors(entrant: Entrant, setup: Setup, wanted: Sequence[int], console: Console) -> dict[int, str]:
@@ -112,7 +123,7 @@ def cursors(entrant: Entrant, setup: Setup, wanted: Sequence[int], console: Cons
     with console.status(f"{entrant.name}: paging to page {max(wanted)}"):
         after = None
         for page in range(2, max(wanted) + 1):
-            request = entrant.server.request("q1", {"first": PAGE, "after": after}, setup.database)
+            request = entrant.server.request("q1", {"first": PAGE, "after": after}, setup.database.measured)
             after = json.loads(entrant.running.ask(request))["data"]["driftEvents"]["pageInfo"]["endCursor"]
             met[page] = after
     if stamp:
@@ -121,7 +132,7 @@ def cursors(entrant: Entrant, setup: Setup, wanted: Sequence[int], console: Cons
 
 
 def verify(entrants: Sequence[Entrant], queries: Sequence[str]) -> dict[str, str]:
-    """The hash of each query's answer, which is that of every server; notes the lengths of the answers.
+    """The hash of each query's answer, which is that of every server; notes their lengths and times.
 
     Raises:
         AnswersDiffer: one says something else than the first server, or refuses.
@@ -138,7 +149,10 @@ def verify(entrants: Sequence[Entrant], queries: Sequence[str]) -> dict[str, str
 
 
 def _answer(entrant: Entrant, query: str) -> Any:
-    body = entrant.running.ask(entrant.requests[query])
+    body = entrant.running.ask(entrant.requests[query])  # the first answer can take much longer than the next
+    begin = time.monotonic()
+    entrant.running.ask(entrant.requests[query])
+    entrant.seconds[query] = time.monotonic() - begin
     entrant.lengths[query] = len(body)
     try:
         return canonical(body)

@@ -5,16 +5,14 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.peers.contest import PAGE, Entrant, cursors, pages, verify
-from benchmarks.peers.generation import Sizes
+from benchmarks.peers.contest import FINDINGS, PAGE, Entrant, cursors, pages, verify
 from benchmarks.peers.measuring import Plan, rounds
 from benchmarks.peers.ratios import ratio
 from benchmarks.peers.report import show_curve
 from benchmarks.peers.servers import Setup
 
 DEPTHS = (1, 10, 100, 300, 600, 900)  # number of the page, of 50 rows each
-WIDTHS = (10, 100, 1_000, 10_000)  # rows on one page
-WIDEST = WIDTHS[-1]
+WIDTHS = ((1, 10), (10, 10), (10, 100), (100, 100))  # agent runs, findings of each: 10 to 10,000 nodes
 
 
 def depth(entrants: Sequence[Entrant], setup: Setup, plan: Plan, console: Console) -> dict[str, Any]:
@@ -24,20 +22,29 @@ def depth(entrants: Sequence[Entrant], setup: Setup, plan: Plan, console: Consol
         found = cursors(entrant, setup, points[1:], console) if points[1:] else {}
         for page in points:
             variables = {"first": PAGE, "after": found[page]} if page in found else {"first": PAGE}
-            entrant.requests[f"page {page}"] = entrant.server.request("q1", variables, setup.database)
+            entrant.requests[f"page {page}"] = entrant.server.request("q1", variables, setup.database.measured)
     title = "Depth: rate of a page of 50, relative to the first page"
     return _curve(entrants, [f"page {page}" for page in points], setup, plan, (title, console))
 
 
 def width(entrants: Sequence[Entrant], setup: Setup, plan: Plan, console: Console) -> dict[str, Any]:
-    """The rate at each size of the page; the answers were compared at each."""
-    events = Sizes.of(setup.database.stamp["factor"]).events
-    points = [size for size in WIDTHS if size <= events]
+    """The rate at each number of nodes; the answers were compared at each.
+
+    A page has at most 100 rows, so that many nodes are runs with findings, of the organization that has enough.
+    """
     for entrant in entrants:
-        for size in points:
-            entrant.requests[f"{size:,} rows"] = entrant.server.request("q1", {"first": size}, setup.database)
-    title = "Width: rate of a page of that many drift events, relative to the narrowest"
-    return _curve(entrants, [f"{size:,} rows" for size in points], setup, plan, (title, console))
+        text = entrant.server.document("q2")
+        for runs, findings in WIDTHS:
+            asked = text.replace(f"first: {FINDINGS}", f"first: {findings}")
+            variables = {"first": runs, "findings": findings}
+            request = entrant.server.request_of(asked, variables, setup.database.crowded)
+            entrant.requests[_nodes(runs, findings)] = request
+    title = "Width: rate of that many nodes, relative to the fewest"
+    return _curve(entrants, [_nodes(*width) for width in WIDTHS], setup, plan, (title, console))
+
+
+def _nodes(runs: int, findings: int) -> str:
+    return f"{runs} x {findings}"
 
 
 def _curve(

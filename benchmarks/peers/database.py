@@ -1,5 +1,6 @@
 """The benchmark's database: built once per factor and schema on an embedded server of its own, then reused."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -7,6 +8,8 @@ import secrets
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from backend.config.databases import embedded_server
 from backend.db.bootstrap import create_database
 from backend.db.embedded import EmbeddedServer
+from benchmarks.peers import progress
 from benchmarks.peers.generation import CROWDED, FUNCTIONS, GENERATOR, MEASURED, ORGANIZATIONS, TABLES, Sizes, steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,11 +30,26 @@ OPTIONS = (
     "fsync=off,synchronous_commit=off,full_page_writes=off,autovacuum=off,max_wal_size=8GB,shared_buffers=1GB,"
     "max_connections=300,maintenance_work_mem=256MB"
 )
+WRITTEN = 4  # number of the organization that the soak writes to
+TENANTS = (MEASURED, 2, 3, WRITTEN, CROWDED)  # who get a token; the others are there to be kept apart
 _ROW_ID = "SELECT pg_temp.row_id(%s, %s, %s)"
+
+
+class AlreadyRunning(Exception):
+    """Another benchmark uses the same folder."""
 
 
 class BuildFailed(Exception):
     """The benchmark's database could not be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An organization, one of its drift events, and a token."""
+
+    organization: uuid.UUID
+    event: uuid.UUID
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +59,17 @@ class Database:
     server: EmbeddedServer
     name: str
     stamp: dict[str, Any]
-    organization: uuid.UUID
-    event: uuid.UUID  # a drift event of the organization
-    token: str
-    crowded_token: str
+    tenants: dict[int, Tenant]  # by the number of the organization
+
+    @property
+    def measured(self) -> Tenant:
+        """The organization that the peers serve."""
+        return self.tenants[MEASURED]
+
+    @property
+    def crowded(self) -> Tenant:
+        """The organization whose newest runs have a hundred findings each."""
+        return self.tenants[CROWDED]
 
     def url(self, role: str) -> str:
         """The address for a role."""
@@ -76,6 +101,21 @@ def bench_folder() -> Path:
     return folder.resolve()
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Holds the folder: two benchmarks at a time would measure each other, and end each other's tokens.
+
+    Raises:
+        AlreadyRunning: another one holds it.
+    """
+    with (bench_folder() / "running.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"Another benchmark runs in {bench_folder()}.") from None
+        yield
+
+
 def open_database(factor: float, console: Console) -> Database:
     """The database at a factor, running; built if there is none of today's schema and generator.
 
@@ -91,12 +131,14 @@ def open_database(factor: float, console: Console) -> Database:
         _build(server, name, stamp, console)
     with psycopg.connect(server.url("owner", name), autocommit=True) as connection:
         _define(connection)
-        organization, crowded = (
-            _one(connection, _ROW_ID, ("organization", 0, number)) for number in (MEASURED, CROWDED)
-        )
-        event = _one(connection, _ROW_ID, ("event", MEASURED, Sizes.of(factor).events // 2))
-        tokens = [_fresh_token(connection, who) for who in (organization, crowded)]
-    return Database(server, name, stamp, organization, event, tokens[0], tokens[1])
+        tenants = {number: _tenant(connection, number, Sizes.of(factor)) for number in TENANTS}
+    return Database(server, name, stamp, tenants)
+
+
+def _tenant(connection: "psycopg.Connection[Any]", number: int, sizes: Sizes) -> Tenant:
+    organization = _one(connection, _ROW_ID, ("organization", 0, number))
+    event = _one(connection, _ROW_ID, ("event", number, sizes.events // 2))
+    return Tenant(organization, event, _fresh_token(connection, organization))
 
 
 def _schema_version() -> str:
@@ -147,17 +189,13 @@ def _define(connection: "psycopg.Connection[Any]") -> None:
 
 def _fill(connection: "psycopg.Connection[Any]", sizes: Sizes, console: Console) -> None:
     work = list(steps(sizes))
-    columns = (TextColumn("{task.description:44}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        task = bars.add_task("rows", total=len(work) + len(TABLES))
+    with progress.steps(len(work) + len(TABLES), console) as begin:
         for step in work:
-            bars.update(task, description=f"organization {step.organization}: {step.table}")
+            begin(f"organization {step.organization}: {step.table}")
             connection.execute(step.text, step.values)
-            bars.advance(task)
         for table in TABLES:
-            bars.update(task, description=f"vacuum {table}")
+            begin(f"vacuum {table}")
             connection.execute(sql.SQL("VACUUM (FREEZE, ANALYZE) {}").format(sql.Identifier(table)))
-            bars.advance(task)
 
 
 def _one(connection: "psycopg.Connection[Any]", text: str, values: tuple[Any, ...]) -> Any:
@@ -166,12 +204,13 @@ def _one(connection: "psycopg.Connection[Any]", text: str, values: tuple[Any, ..
 
 
 def _fresh_token(connection: "psycopg.Connection[Any]", organization: uuid.UUID) -> str:
-    """The secret of an API token that reads, good for a day; earlier ones of this benchmark are gone."""
+    """The secret of an API token, good for a day; earlier ones of this benchmark are gone."""
     secret = "dg_" + secrets.token_urlsafe(32)
     connection.execute("DELETE FROM api_token WHERE organization_id = %s", (organization,))
     connection.execute(
         "INSERT INTO api_token (id, organization_id, name, hash, role, scopes, expires_at) VALUES"
-        " (gen_random_uuid(), %s, 'benchmark', %s, 'SERVICE', '{read,agents:read}', now() + interval '1 day')",
+        " (gen_random_uuid(), %s, 'benchmark', %s, 'SERVICE', '{read,agents:read,agents:write}',"
+        " now() + interval '1 day')",
         (organization, hashlib.sha256(secret.encode()).digest()),
     )
     return secret

@@ -74,21 +74,32 @@ def drive(entrant: Entrant, query: str, load: Load, postmaster: int) -> Figures:
             timeout=load.seconds + 2 * _PATIENCE,
         )
         server, database = cpu_seconds(running.pid) - server_before, cpu_seconds(postmaster) - database_before
-    line = next((line for line in outcome.stdout.splitlines() if line.startswith("FIGURES ")), None)
-    if outcome.returncode != 0 or line is None:
+    if outcome.returncode != 0:
         raise LoadFailed(f"wrk failed on {running.name}:\n{outcome.stderr or outcome.stdout}")
+    return figures(f"{running.name}, {query}", outcome.stdout, length, server, database)
+
+
+def figures(name: str, said: str, length: int, server_cpu: float, database_cpu: float) -> Figures:
+    """What wrk's output says, with the CPU seconds of both sides.
+
+    Raises:
+        LoadFailed: errors, no answers, or answers that are much shorter than `length`.
+    """
+    line = next((line for line in said.splitlines() if line.startswith("FIGURES ")), None)
+    if line is None:
+        raise LoadFailed(f"{name}: wrk failed:\n{said}")
     found = json.loads(line.removeprefix("FIGURES "))
     requests = found["requests"]
     if not requests:
-        raise LoadFailed(f"{running.name} gave no answer to {query} in {load.seconds} s: give it more with --seconds.")
+        raise LoadFailed(f"{name}: no answer in {found['microseconds'] / 1e6:.0f} s: give it more with --seconds.")
     if found["errors"] or found["timeouts"]:
-        raise LoadFailed(f"{running.name} did not answer every request: {found}")
+        raise LoadFailed(f"{name}: not every request was answered: {found}")
     if found["bytes"] < requests * length * _SHORTEST:
-        raise LoadFailed(f"{running.name} gave answers of {found['bytes'] / requests:.0f} bytes instead of {length}")
+        raise LoadFailed(f"{name}: answers of {found['bytes'] / requests:.0f} bytes instead of {length}")
     return Figures(
         rate=requests / (found["microseconds"] / 1e6),
         p50=found["p50"] / 1000,
         p99=found["p99"] / 1000,
-        server_cpu=1000 * server / requests,
-        database_cpu=1000 * database / requests,
+        server_cpu=1000 * server_cpu / requests,
+        database_cpu=1000 * database_cpu / requests,
     )

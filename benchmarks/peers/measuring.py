@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.peers import progress
 from benchmarks.peers.contest import Entrant, in_turn
 from benchmarks.peers.database import Database
 from benchmarks.peers.load import Figures, Load, drive
 from benchmarks.peers.statements import Statements, count, logged
 
-_WAVES = 10  # of answers on every connection, in one bout
-_LONGEST = 5  # times the seconds that a bout is to take
+_WAVES, _FEWEST_WAVES = 10, 2  # of answers on every connection, in one bout
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,7 @@ class Plan:
     load: Load
     rounds: int
     warm_up: int  # seconds per server and query
+    longest: int = 5  # times the seconds of the load, for a slow server
 
 
 @dataclass(slots=True)
@@ -61,39 +61,37 @@ def rounds(
     """
     measured = Measured()
     pairs = [(entrant, query) for query in queries for entrant in entrants]
-    columns = (TextColumn("{task.description:48}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
-        task = bars.add_task("warm-up", total=len(pairs) * (1 + plan.rounds))
+    with progress.steps(len(pairs) * (1 + plan.rounds), console) as begin:
 
         def bout(entrant: Entrant, query: str, seconds: int, what: str) -> Figures:
-            bars.update(task, description=f"{what}: {query} {entrant.name}")
-            load = Load(plan.load.connections, seconds)
-            figures = drive(entrant, query, load, database.postmaster)
-            bars.advance(task)
-            return figures
+            begin(f"{what}: {query} {entrant.name}")
+            return drive(entrant, query, Load(plan.load.connections, seconds), database.postmaster)
 
-        seconds = {
-            (entrant.name, query): bout_seconds(bout(entrant, query, plan.warm_up, "warm-up").rate, plan.load)
-            for entrant, query in pairs
-        }
+        seconds = {}
+        for entrant, query in pairs:
+            fewest = _fewest_seconds(1 / entrant.seconds[query], plan)
+            warm = bout(entrant, query, max(plan.warm_up, fewest), "warm-up")
+            seconds[entrant.name, query] = bout_seconds(warm.rate, plan)
         for number in range(plan.rounds):
             for query in queries:
                 for entrant in in_turn(entrants, number):
-                    lasts = seconds[entrant.name, query]
-                    measured.add(
-                        entrant.name, query, bout(entrant, query, lasts, f"round {number + 1} of {plan.rounds}")
-                    )
+                    what = f"round {number + 1} of {plan.rounds}"
+                    measured.add(entrant.name, query, bout(entrant, query, seconds[entrant.name, query], what))
     return measured
 
 
-def bout_seconds(rate: float, load: Load) -> int:
+def bout_seconds(rate: float, plan: Plan) -> int:
     """How long a bout takes for a server of about that rate.
 
     A slow server finishes what came on all connections at about the same time: too few such waves, and the one that the
     end cuts off would count against it.
     """
-    needed = math.ceil(_WAVES * load.connections / rate)
-    return min(max(needed, load.seconds), _LONGEST * load.seconds)
+    needed = math.ceil(_WAVES * plan.load.connections / rate)
+    return max(min(needed, plan.longest * plan.load.seconds), _fewest_seconds(rate, plan), plan.load.seconds)
+
+
+def _fewest_seconds(rate: float, plan: Plan) -> int:
+    return math.ceil(_FEWEST_WAVES * plan.load.connections / rate)
 
 
 def statements(

@@ -55,7 +55,7 @@ def measure(name: str, setup: Setup, console: Console) -> dict[str, Any]:
         figures["under_pages_of_100_x_100"] = _under_pages(Entrant(server, found), setup)
         with console.status(f"{name}: {DOCUMENTS:,} documents"):
             for text in documents():
-                found.ask(server.request_of(text, {}, setup.database))
+                found.ask(server.request_of(text, {}, setup.database.measured))
         figures["after_10000_documents"] = _now(found)
     finally:
         stop(found)
@@ -69,9 +69,8 @@ def _now(running: Running) -> dict[str, float]:
 
 def _under_pages(entrant: Entrant, setup: Setup) -> dict[str, float]:
     """Memory with such pages on every connection; the peak is what counts."""
-    crowded = dataclasses.replace(setup.database, token=setup.database.crowded_token)
     query = "pages"
-    entrant.requests[query] = entrant.server.request_of(_PAGES, {}, crowded)
+    entrant.requests[query] = entrant.server.request_of(_PAGES, {}, setup.database.crowded)
     entrant.lengths[query] = len(entrant.running.ask(entrant.requests[query]))
     figures = drive(entrant, query, Load(_CONNECTIONS, _SECONDS), setup.database.postmaster)
     length = float(entrant.lengths[query])

@@ -31,6 +31,11 @@ def tree(root: int) -> list[int]:
     return found
 
 
+def children(root: int) -> list[int]:
+    """The processes that it started itself and that live."""
+    return [pid for pid in tree(root) if (fields := _fields(pid)) and int(fields[_PARENT]) == root and fields[0] != "Z"]
+
+
 def cpu_seconds(root: int) -> float:
     """User and system time that a tree has used, with that of its ended processes that were waited for."""
     ticks = sum(int(value) for pid in tree(root) for value in _fields(pid)[_CPU])

@@ -18,17 +18,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.database import REPOSITORY, Database, bench_folder
+from backend.config.env import BadSetting, read_environment
+from benchmarks.peers.database import REPOSITORY, Database, Tenant, bench_folder
 from benchmarks.peers.installation import HERE, Installation
 
-OURS = ("ours_auto", "ours_compiled", "ours_reference")
+WAYS = ("auto", "compiled", "reference")
 PEERS = ("stock_strawberry_django", "graphene_django", "postgraphile", "floor")
 PATH = "/graphql"
+MAX_PAGE = 100  # of every server, as is our default
 _START_SECONDS = 60
 _STOP_SECONDS = 10
 _ANSWER_SECONDS = 30
 _WSGI_THREADS = 4
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _is_known(way: str) -> bool:
+    try:
+        read_environment({"DRIFTGRAPH_EXECUTION": way})
+    except BadSetting:
+        return False
+    return True
+
+
+OURS = tuple(f"ours_{way}" for way in WAYS if _is_known(way))
 
 
 class ServerFailed(Exception):
@@ -41,10 +54,24 @@ class Setup:
 
     database: Database
     installations: Mapping[str, Installation]
-    http: str = "granian"  # of those that are ASGI: granian or uvicorn
     pool: int = 8  # database connections per worker
-    max_page: int = 100
     cores: frozenset[int] | None = None  # that servers are kept on
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How one server is run, where it is compared with itself."""
+
+    workers: int = 1
+    http: str = "granian"  # under ASGI: granian or uvicorn
+    respawn: bool = False  # a worker that was killed is replaced, by granian
+
+    @property
+    def label(self) -> str:
+        """What is added to the server's name: nothing for the standard."""
+        standard = Variant()
+        workers = f" x{self.workers}" if self.workers != standard.workers else ""
+        return workers + (f" {self.http}" if self.http != standard.http else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +118,8 @@ class Running:
         return found
 
 
-Starter = Callable[[Setup, int, int], tuple[Sequence[object], dict[str, str], Path]]  # setup, port, workers
+STANDARD = Variant()
+Starter = Callable[[Setup, int, Variant], tuple[Sequence[object], dict[str, str], Path]]  # with the port
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +130,31 @@ class Server:
     start: Starter
     global_id: Callable[[str, uuid.UUID], str]
     documents: Path | None = None  # the floor knows documents by name
-    headers: Callable[[Database], dict[str, str]] = field(default=lambda _database: {})
+    headers: Callable[[Tenant], dict[str, str]] = field(default=lambda _tenant: {})
+    asgi: bool = True
 
-    def request(self, query: str, variables: Mapping[str, Any], database: Database) -> Request:
+    def document(self, query: str) -> str:
+        """The text of a document, such as q1."""
+        return query if self.documents is None else (self.documents / f"{query}.graphql").read_text(encoding="utf-8")
+
+    def request(self, query: str, variables: Mapping[str, Any], tenant: Tenant) -> Request:
         """The request for a document, such as q1, with its variables."""
-        text = query if self.documents is None else (self.documents / f"{query}.graphql").read_text(encoding="utf-8")
-        return self.request_of(text, variables, database)
+        return self.request_of(self.document(query), variables, tenant)
 
-    def request_of(self, text: str, variables: Mapping[str, Any], database: Database) -> Request:
+    def request_of(self, text: str, variables: Mapping[str, Any], tenant: Tenant) -> Request:
         """The request for a document's text."""
-        headers = {"content-type": "application/json", "accept": "application/json", **self.headers(database)}
+        headers = {"content-type": "application/json", "accept": "application/json", **self.headers(tenant)}
         return Request(json.dumps({"query": text, "variables": variables}).encode(), headers)
 
 
 @contextmanager
-def running(server: Server, setup: Setup, *, workers: int = 1, probe: Request) -> Iterator[Running]:
+def running(server: Server, setup: Setup, *, probe: Request, variant: Variant = STANDARD) -> Iterator[Running]:
     """The server, from its first good answer to `probe` until the block ends.
 
     Raises:
         ServerFailed: it ended, or gave no answer in a minute; the end of its log is in the message.
     """
-    found = launch(server, setup, workers=workers)
+    found = launch(server, setup, variant=variant)
     try:
         wait_for_answer(found, probe)
         yield found
@@ -130,11 +162,11 @@ def running(server: Server, setup: Setup, *, workers: int = 1, probe: Request) -
         stop(found)
 
 
-def launch(server: Server, setup: Setup, *, workers: int = 1) -> Running:
+def launch(server: Server, setup: Setup, *, variant: Variant = STANDARD) -> Running:
     """Starts the server's processes and does not wait for them."""
     port = _free_port()
-    command, environment, folder = server.start(setup, port, workers)
-    log = bench_folder() / "logs" / f"{server.name}.log"
+    command, environment, folder = server.start(setup, port, variant)
+    log = bench_folder() / "logs" / f"{server.name}{variant.label}.log".replace(" ", "-")
     log.parent.mkdir(exist_ok=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DRIFTGRAPH_", "PG", "PYTHONPATH"))}
     with log.open("wb") as output:
@@ -148,7 +180,7 @@ def launch(server: Server, setup: Setup, *, workers: int = 1) -> Running:
             start_new_session=True,
             preexec_fn=lambda: _in_child(setup.cores),  # noqa: PLW1509 - one thread, and only system calls
         )
-    return Running(server.name if workers == 1 else f"{server.name} x{workers}", process, port, log)
+    return Running(server.name + variant.label, process, port, log)
 
 
 def _in_child(cores: frozenset[int] | None) -> None:
@@ -194,10 +226,11 @@ def _free_port() -> int:
     return port
 
 
-def _asgi(python: object, setup: Setup, target: str, port: int, workers: int, *, lifespan: bool) -> list[object]:
-    address = ("--host", "127.0.0.1", "--port", port, "--workers", workers, "--log-level", "warning", target)
-    if setup.http == "granian":
-        return [python, "-m", "granian", "--interface", "asgi" if lifespan else "asginl", "--no-ws", *address]
+def _asgi(python: object, target: str, port: int, variant: Variant, *, lifespan: bool) -> list[object]:
+    address = ("--host", "127.0.0.1", "--port", port, "--workers", variant.workers, "--log-level", "warning", target)
+    if variant.http == "granian":
+        respawn = ("--respawn-failed-workers", "--respawn-interval", "0.5") if variant.respawn else ()
+        return [python, "-m", "granian", "--interface", "asgi" if lifespan else "asginl", "--no-ws", *respawn, *address]
     return [python, "-m", "uvicorn", "--no-access-log", "--lifespan", "on" if lifespan else "off", *address]
 
 
@@ -207,20 +240,20 @@ def _common(setup: Setup) -> dict[str, str]:
         "BENCH_DATABASE_URL": setup.database.url("app"),
         "BENCH_SOCKET": setup.database.socket,
         "BENCH_POOL": str(setup.pool),
-        "BENCH_MAX_PAGE": str(setup.max_page),
+        "BENCH_MAX_PAGE": str(MAX_PAGE),
     }
 
 
 def _ours(way: str) -> Starter:
-    def start(setup: Setup, port: int, workers: int) -> tuple[Sequence[object], dict[str, str], Path]:
+    def start(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
         environment = {
             "DRIFTGRAPH_DATABASE_URL": setup.database.url("app"),
             "DRIFTGRAPH_EXECUTION": way,
             "DRIFTGRAPH_READ_POOL_SIZE": str(setup.pool),
-            "DRIFTGRAPH_MAX_PAGE_SIZE": str(setup.max_page),
+            "DRIFTGRAPH_MAX_PAGE_SIZE": str(MAX_PAGE),
         }
         return (
-            _asgi(sys.executable, setup, "schema.http.asgi:app", port, workers, lifespan=True),
+            _asgi(sys.executable, "schema.http.asgi:app", port, variant, lifespan=True),
             environment,
             REPOSITORY,
         )
@@ -228,50 +261,50 @@ def _ours(way: str) -> Starter:
     return start
 
 
-def _stock(setup: Setup, port: int, workers: int) -> tuple[Sequence[object], dict[str, str], Path]:
+def _stock(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
     folder = HERE / "stock_strawberry_django"
     python = setup.installations[folder.name].program
     environment = {**_common(setup), "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}
-    return _asgi(python, setup, "app:app", port, workers, lifespan=False), environment, folder
+    return _asgi(python, "app:app", port, variant, lifespan=False), environment, folder
 
 
-def _graphene(setup: Setup, port: int, workers: int) -> tuple[Sequence[object], dict[str, str], Path]:
+def _graphene(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
     # Graphene-Django is synchronous: WSGI spares it the way through Django's asynchronous handler.
     folder = HERE / "graphene_django"
     command = [
         *(setup.installations[folder.name].program, "-m", "granian", "--interface", "wsgi"),
-        *("--blocking-threads", _WSGI_THREADS, "--host", "127.0.0.1", "--port", port, "--workers", workers),
+        *("--blocking-threads", _WSGI_THREADS, "--host", "127.0.0.1", "--port", port, "--workers", variant.workers),
         *("--log-level", "warning", "app:app"),
     ]
     return command, {**_common(setup), "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}, folder
 
 
-def _postgraphile(setup: Setup, port: int, workers: int) -> tuple[Sequence[object], dict[str, str], Path]:
+def _postgraphile(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
     installation = setup.installations["postgraphile"]
     environment = {
         **_common(setup),
         "BENCH_PORT": str(port),
-        "BENCH_WORKERS": str(workers),
+        "BENCH_WORKERS": str(variant.workers),
         "NODE_ENV": "production",
         "GRAPHILE_ENV": "production",
     }
     return [installation.program, "server.mjs"], environment, installation.folder
 
 
-def _floor(setup: Setup, port: int, workers: int) -> tuple[Sequence[object], dict[str, str], Path]:
-    return _asgi(sys.executable, setup, "app:app", port, workers, lifespan=True), _common(setup), HERE / "floor"
+def _floor(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
+    return _asgi(sys.executable, "app:app", port, variant, lifespan=True), _common(setup), HERE / "floor"
 
 
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _bearer(database: Database) -> dict[str, str]:
-    return {"authorization": f"Bearer {database.token}"}
+def _bearer(tenant: Tenant) -> dict[str, str]:
+    return {"authorization": f"Bearer {tenant.token}"}
 
 
-def _organization(database: Database) -> dict[str, str]:
-    return {"x-organization": str(database.organization)}
+def _organization(tenant: Tenant) -> dict[str, str]:
+    return {"x-organization": str(tenant.organization)}
 
 
 def _our_id(_type: str, key: uuid.UUID) -> str:
@@ -296,8 +329,10 @@ SERVERS = {
         Server(
             "stock_strawberry_django", _stock, _relay_id, HERE / "stock_strawberry_django" / "documents", _organization
         ),
-        Server("graphene_django", _graphene, _relay_id, HERE / "graphene_django" / "documents", _organization),
-        Server("postgraphile", _postgraphile, _json_id, HERE / "postgraphile" / "documents", _organization),
+        Server(
+            "graphene_django", _graphene, _relay_id, HERE / "graphene_django" / "documents", _organization, asgi=False
+        ),
+        Server("postgraphile", _postgraphile, _json_id, HERE / "postgraphile" / "documents", _organization, asgi=False),
         Server("floor", _floor, lambda _type, key: str(key), None, _organization),
     )
 }

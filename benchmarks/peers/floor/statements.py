@@ -28,13 +28,14 @@ _RUN = """json_build_object('id', e.id, 'status', e.status, 'conclusion', e.conc
   'branch', e.branch, 'criticalCount', e.critical_count, 'highCount', e.high_count, 'startedAt', e.started_at,
   'finishedAt', e.finished_at, 'durationMs', e.duration_ms,
   'findings', (SELECT json_build_object(
-      'edges', coalesce(json_agg(json_build_object('node', node) ORDER BY place) FILTER (WHERE place <= 10), '[]'),
-      'pageInfo', json_build_object('hasNextPage', count(*) > 10))
+      'edges', coalesce(json_agg(json_build_object('node', node) ORDER BY place)
+        FILTER (WHERE place <= %(findings)s), '[]'),
+      'pageInfo', json_build_object('hasNextPage', count(*) > %(findings)s))
     FROM (SELECT row_number() OVER () AS place, json_build_object('id', f.id, 'rule', f.rule, 'tool', f.tool,
         'severity', f.severity, 'title', f.title, 'path', f.path, 'startLine', f.start_line, 'suppressed', f.suppressed)
         AS node
       FROM (SELECT * FROM finding WHERE organization_id = e.organization_id AND run_id = e.id
-        ORDER BY severity DESC, id DESC LIMIT 11) AS f) AS findings))"""
+        ORDER BY severity DESC, id DESC LIMIT %(findings)s + 1) AS f) AS findings))"""
 
 
 def _small(fields: str, table: str, order: str, count: int) -> str:
