@@ -70,7 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     content = {
         "settings": {**vars(options), "commit": commit(REPOSITORY)},
         "passed": outcome.passed,
-        **asdict(outcome),
+        "requests": dict(outcome.tally.verdicts),
+        "errors": dict(outcome.tally.errors),
+        "examples": outcome.tally.examples,
+        "faults": outcome.faults,
+        "connections": {**asdict(outcome.connections), "leaked": outcome.connections.leaked},
+        "writes": {"lost": outcome.lost_writes, "double": outcome.double_writes},
     }
     write("soak", content, console)
     return _PASSED if outcome.passed else _FAILED
