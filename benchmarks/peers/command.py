@@ -53,7 +53,8 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, with what --quick stands for."""
     found = parser().parse_args(arguments)
     if found.quick:
-        found.rows, found.rounds, found.seconds, found.warm_up, found.connections = 0.01, 1, 1, 1, [4]
+        enough = 0.2 if found.width or found.memory else 0.01  # for pages of 100 x 100
+        found.rows, found.rounds, found.seconds, found.warm_up, found.connections = enough, 1, 1, 1, [4]
     return found
 
 

@@ -150,6 +150,11 @@ class Sizes:
     events: int
     runs: int
 
+    @property
+    def crowded_runs(self) -> int:
+        """How many runs of the crowded organization have findings."""
+        return self.runs // 10
+
     @classmethod
     def of(cls, factor: float) -> "Sizes":
         """The sizes at a factor; 1 gives a million events and as many findings, over all organizations."""

@@ -16,7 +16,7 @@ from benchmarks.peers.servers import Request
 from benchmarks.soak.faults import Faults
 from benchmarks.soak.judging import QUIET, Judge, Tally, Verdict
 
-_LEAVING, _FALSE, _WRITING = 0.05, 0.02, 0.03  # shares of the requests
+_LEAVING, _FALSE, _WRITING = 0.1, 0.02, 0.03  # shares of the requests
 _LEAVES_AFTER = (0.0005, 0.03)  # seconds
 _PATIENCE = 30.0  # seconds for one answer
 _RETRIES, _PAUSE = 60, 0.5  # of a write whose answer was not heard, and seconds between them

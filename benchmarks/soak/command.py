@@ -148,7 +148,7 @@ def _show(outcome: Outcome, console: Console) -> None:
     for name, count in rows:
         table.add_row(name, f"{count:,}")
     console.print(table)
-    for kind, example in outcome.tally.examples.items():
+    for kind, example in outcome.tally.examples.items() if not outcome.passed else ():
         console.print(f"{kind}: {example}", markup=False, highlight=False)
     console.print("All was well." if outcome.passed else "Something was wrong.")
 

@@ -61,7 +61,7 @@ class Judge:
 
 @dataclass(slots=True)
 class Tally:
-    """How many of what, with the first example of what should not be."""
+    """How many of what, with the first example of each that is not right."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)  # by what was away at the time, and kind
@@ -72,7 +72,7 @@ class Tally:
         self.verdicts[verdict] += 1
         if error:
             self.errors[error] += 1
-        if verdict in (Verdict.WRONG, Verdict.FOREIGN) or error.startswith(QUIET):
+        if verdict in (Verdict.WRONG, Verdict.FOREIGN, Verdict.ERROR):
             self.examples.setdefault(error or verdict, example)
 
     @property
