@@ -50,12 +50,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options, with what --quick stands for."""
-    found = parser().parse_args(arguments)
-    if found.quick:
-        enough = 0.2 if found.width or found.memory else 0.01  # for pages of 100 x 100
-        found.rows, found.rounds, found.seconds, found.warm_up, found.connections = enough, 1, 1, 1, [4]
-    return found
+    """The options, with what --quick stands for where nothing else is said."""
+    found, wanted = parser(), parser().parse_args(arguments)
+    if wanted.quick:
+        enough = 0.2 if wanted.width or wanted.memory else 0.01  # for pages of 100 x 100
+        found.set_defaults(rows=enough, rounds=1, seconds=1, warm_up=1, connections=[4])
+    return found.parse_args(arguments)
 
 
 def _numbers(text: str) -> list[int]:
@@ -189,6 +189,8 @@ def _as_json(summaries: Mapping[str, Summary]) -> dict[str, dict[str, float]]:
 
 def result_name(options: argparse.Namespace, plan: Plan) -> str:
     """The name of the results: `latest` for the run that others are compared with, else what is special about it."""
+    if options.quick:
+        return "trial"
     defaults = parser().parse_args([])
     others = ("rows", "pool", "queries")
     if not {"ours_auto", *PEERS} <= set(options.servers) or any(

@@ -163,6 +163,7 @@ def test_quick_measures_little_and_is_not_the_run_that_others_are_compared_with(
 
     assert (options.rows, options.rounds, options.seconds) == (0.01, 1, 1)
     assert command.result_name(options, plan) == "trial"
+    assert command.options_of(["--quick", "--connections", "1,12"]).connections == [1, 12]
 
 
 @pytest.mark.parametrize(
