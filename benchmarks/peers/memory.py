@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.peers.contest import Entrant, probe
 from benchmarks.peers.load import Load, drive
-from benchmarks.peers.processes import memory
+from benchmarks.peers.processes import cpu_seconds, memory
 from benchmarks.peers.servers import SERVERS, Running, Setup, launch, stop, wait_for_answer
 
 DOCUMENTS = 10_000
@@ -43,15 +43,20 @@ def measure(name: str, setup: Setup, console: Console) -> dict[str, Any]:
     """
     server = SERVERS[name]
     asked = probe(server, setup)
-    starts = []
+    starts, start_cpu = [], []
     for _ in range(_STARTS):
         found = launch(server, setup)
         starts.append(wait_for_answer(found, asked))
+        start_cpu.append(cpu_seconds(found.pid))
         stop(found)
     found = launch(server, setup)
     try:
         wait_for_answer(found, asked)
-        figures: dict[str, Any] = {"start_to_first_answer_s": statistics.median(starts), "at_rest": _now(found)}
+        figures: dict[str, Any] = {
+            "start_to_first_answer_s": statistics.median(starts),
+            "start_cpu_s": statistics.median(start_cpu),
+            "at_rest": _now(found),
+        }
         figures["under_pages_of_100_x_100"] = _under_pages(Entrant(server, found), setup)
         with console.status(f"{name}: {DOCUMENTS:,} documents"):
             for text in documents():
@@ -87,4 +92,5 @@ def _show(name: str, figures: dict[str, Any], console: Console) -> None:
     console.print(table)
     pages = figures["under_pages_of_100_x_100"]
     console.print(f"Pages of 100 x 100: {pages['bytes']:,.0f} bytes, {pages['requests_per_second']:.1f} a second")
-    console.print(f"Start to first answer: {figures['start_to_first_answer_s']:.2f} s (median of {_STARTS})")
+    seconds, cpu = figures["start_to_first_answer_s"], figures["start_cpu_s"]
+    console.print(f"Start to first answer: {seconds:.2f} s, {cpu:.2f} s of CPU (medians of {_STARTS})")
