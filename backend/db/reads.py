@@ -84,6 +84,7 @@ class Snapshot:
         self._premise = premise
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
         self._ended = False
         self.statements: list[str] = []
 
@@ -103,7 +104,7 @@ class Snapshot:
             return [await connection.execute(text, parameters)]
 
         self.statements.append(text)
-        async with self._turn:
+        async with self._in_turn():
             return await (await self._run(read))[0].fetchall()
 
     async def texts(self, queries: Sequence[TextQuery], *, last: bool) -> list[list[TextRow]]:
@@ -126,7 +127,7 @@ class Snapshot:
             return cursors
 
         self.statements.extend(query.text.decode() for query in queries)
-        async with self._turn:
+        async with self._in_turn():
             found = await self._run(read, ends=last, single=last and len(queries) == 1)
             if last:
                 await self.close()
@@ -141,10 +142,24 @@ class Snapshot:
         if self._premise is not None and not self.statements:
             await self.texts([], last=True)
 
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        async with self._turn:
+            if self._ended:
+                raise SnapshotEnded
+            self._reader = asyncio.current_task()
+            try:
+                yield
+            except asyncio.CancelledError:
+                if self._ended:
+                    # By end(): those who wait for what this task reads must go on, and they would not learn of it.
+                    raise SnapshotEnded from None
+                raise
+            finally:
+                self._reader = None
+
     async def _run(self, read: "_Read", *, ends: bool = False, single: bool = False) -> list[AsyncCursor[Row]]:
         """Executes statements in the snapshot's transaction, which it opens if need be."""
-        if self._ended:
-            raise SnapshotEnded
         try:
             if self._connection is not None:
                 async with self._connection.pipeline():
@@ -205,12 +220,14 @@ class Snapshot:
         await self._pool.check()
 
     async def end(self) -> None:
-        """Closes the snapshot for good.
+        """Closes the snapshot for good; what still reads is stopped.
 
-        An answer with an error can be ready while loaders of it are still at work: a statement of theirs that is under
-        way ends first, and those that follow would take a connection that nobody gives back.
+        Loaders read in tasks of their own. One that an answer with an error, or a client that left, leaves behind would
+        go on with a connection that is somebody else's by then, or take one that nobody gives back.
         """
         self._ended = True
+        if self._reader is not None and not self._reader.cancelling():
+            self._reader.cancel()
         async with self._turn:
             await self.close()
 
