@@ -198,7 +198,7 @@ _ROWS: dict[type[models.Model], tuple[int, dict[str, Value]]] = {
             "config_hash": lambda number: _digest(f"config {number}"),
             "q": _of((0.05, 1e-12, 0.9999999999999999)),
             "dispersion": _of(({},)),
-            "error_code": _of(("", "TIMEOUT", "BAD_USER_INPUT", "INTERNAL", "OF_A_LATER_VERSION")),
+            "error_code": _of(("", "TIMEOUT", "BAD_USER_INPUT", "INTERNAL", "ABANDONED", "OF_A_LATER_VERSION")),
         },
     ),
     DriftTest: (

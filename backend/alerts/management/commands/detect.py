@@ -104,7 +104,7 @@ def _summary(rows: list[tuple[DetectionRun, AlertsEvaluated, float]]) -> Table:
     table = Table()
     for heading in ("as of", "status"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("tests", "signals", "opened", "closed", "alerts", "seconds"):
+    for heading in ("tests", "signals", "opened", "closed", "alerts", "s"):
         table.add_column(heading, justify="right")
     for run, alerts, seconds in rows:
         counts = (run.tests_total, run.tests_significant, run.events_opened, run.events_closed, alerts.raised)
