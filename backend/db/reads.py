@@ -171,7 +171,7 @@ class Snapshot:
                     hopeless = isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout))
                     if hopeless or attempt + 1 == _ATTEMPTS:
                         raise
-                    await self._replace_connections(error)
+                    await asyncio.shield(self._replace_connections(error))
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
         except (PoolTimeout, psycopg.OperationalError) as error:
@@ -207,7 +207,7 @@ class Snapshot:
         return found
 
     async def _replace_connections(self, error: psycopg.Error) -> None:
-        """Gives a useless connection up, and every other one that does not answer.
+        """Gives a useless connection up, and every other one that does not answer; not to be cancelled.
 
         One whose prepared statement has another result type since a migration is useless too.
         """
@@ -228,14 +228,21 @@ class Snapshot:
         self._ended = True
         if self._reader is not None and not self._reader.cancelling():
             self._reader.cancel()
+        if self._connection is not None or self._turn.locked():
+            await asyncio.shield(self._close_in_turn())
+
+    async def _close_in_turn(self) -> None:
         async with self._turn:
             await self.close()
 
     async def close(self) -> None:
         """Ends the transaction and gives the connection back, whole or broken."""
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
+        if connection is not None:
+            # The pool loses a connection whose giver is cancelled.
+            await asyncio.shield(self._give_back(connection))
+
+    async def _give_back(self, connection: "AsyncConnection[Row]") -> None:
         try:
             if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
                 # Nothing was written. After a rollback psycopg would prepare every statement anew.
@@ -309,8 +316,7 @@ class Reads:
         try:
             yield found
         finally:
-            # A cancelled operation must still give its connection back.
-            await asyncio.shield(found.end())
+            await found.end()
 
 
 def process_reads() -> Reads:
