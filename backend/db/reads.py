@@ -86,6 +86,7 @@ class Snapshot:
         self._turn = asyncio.Lock()
         self._reader: asyncio.Task[Any] | None = None
         self._ended = False
+        self._interrupted = False
         self.statements: list[str] = []
 
     async def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -150,8 +151,9 @@ class Snapshot:
             self._reader = asyncio.current_task()
             try:
                 yield
-            except asyncio.CancelledError:
-                if self._ended:
+            except BaseException as error:
+                self._interrupted = True
+                if self._ended and isinstance(error, asyncio.CancelledError):
                     # By end(): those who wait for what this task reads must go on, and they would not learn of it.
                     raise SnapshotEnded from None
                 raise
@@ -244,7 +246,13 @@ class Snapshot:
 
     async def _give_back(self, connection: "AsyncConnection[Row]") -> None:
         try:
-            if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+            if self._interrupted and not connection.closed:
+                # psycopg takes what it sent to be prepared, even where PostgreSQL did not get so far; a rollback of
+                # a transaction makes it forget.
+                if connection.info.transaction_status is TransactionStatus.IDLE:
+                    await connection.execute("BEGIN")
+                await connection.rollback()
+            elif not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
                 # Nothing was written. After a rollback psycopg would prepare every statement anew.
                 await connection.commit()
         except psycopg.Error:

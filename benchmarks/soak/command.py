@@ -150,6 +150,8 @@ def _show(outcome: Outcome, console: Console) -> None:
     console.print(table)
     for kind, example in outcome.tally.examples.items() if not outcome.passed else ():
         console.print(f"{kind}: {example}", markup=False, highlight=False)
+    for said in outcome.connections.suspicious:
+        console.print(f"held: {said}", markup=False, highlight=False)
     console.print("All was well." if outcome.passed else "Something was wrong.")
 
 

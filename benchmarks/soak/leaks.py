@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 import httpx
 import psycopg
@@ -23,6 +23,7 @@ class Connections:
     in_transaction: int
     unused: int  # of the read pools, while more was asked than they have connections
     refused: int  # of the answers that were asked for meanwhile
+    suspicious: list[str]  # those that were unused or in a transaction: process, state, age, last statement
 
     @property
     def leaked(self) -> int:
@@ -38,19 +39,14 @@ async def connections(url: str, request: Request, database: Database) -> Connect
     await asyncio.sleep(_SETTLE_SECONDS)
     found = await _rows(
         database,
-        "SELECT application_name, state, state_change FROM pg_stat_activity WHERE usename = 'app' AND datname = %s",
+        "SELECT application_name, state, state_change, format('%%s %%s since %%s: %%s', pid, state,"
+        " clock_timestamp() - state_change, left(query, 100)) FROM pg_stat_activity"
+        " WHERE usename = 'app' AND datname = %s",
         database.name,
     )
-    return Connections(
-        open=len(found),
-        in_transaction=sum(state != "idle" for _, state, _ in found),
-        unused=sum(name == _READS and _is_before(changed, begin) for name, _, changed in found),
-        refused=refused,
-    )
-
-
-def _is_before(changed: datetime | None, begin: datetime) -> bool:
-    return changed is not None and changed < begin
+    busy = [said for _, state, _, said in found if state != "idle"]
+    unused = [said for name, _, changed, said in found if name == _READS and changed < begin]
+    return Connections(len(found), len(busy), len(unused), refused, sorted({*busy, *unused}))
 
 
 async def _burst(url: str, request: Request) -> int:
@@ -64,7 +60,7 @@ async def _burst(url: str, request: Request) -> int:
         return sum([sum(await asyncio.gather(*(one() for _ in range(_AT_A_TIME)))) for _ in range(_TIMES)])
 
 
-async def _rows(database: Database, text: str, *values: object) -> "list[tuple[object, ...]]":
+async def _rows(database: Database, text: str, *values: object) -> "list[tuple[Any, ...]]":
     connection = await psycopg.AsyncConnection.connect(database.server.url("postgres", "postgres"))
     async with connection:
         return await (await connection.execute(text.encode(), values)).fetchall()

@@ -6,7 +6,7 @@ import pytest
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
-from backend.db.reads import Reads, SnapshotEnded, TextQuery, connection_url
+from backend.db.reads import Reads, SnapshotEnded, TextQuery, TextRow, connection_url
 from tests.threads import in_thread
 
 
@@ -72,6 +72,28 @@ async def test_readers_that_an_answer_leaves_behind_are_stopped(reads: Reads, or
     assert _lent(reads) == 0
     async with reads.snapshot(organization.id) as snapshot:
         assert await snapshot.rows("SELECT 1") == [(1,)]
+
+
+async def test_a_statement_that_was_being_prepared_when_the_client_left_is_prepared_anew(
+    database: str, organization: Organization
+) -> None:
+    pool = Reads(connection_url(), size=1)
+    await pool.open()
+    sleepy, novel = TextQuery(b"SELECT pg_sleep(600)::text", ()), TextQuery(b"SELECT 'novel'", ())
+
+    async def read(*queries: TextQuery) -> list[list[TextRow]]:
+        async with pool.snapshot(organization.id) as snapshot:
+            return await snapshot.texts(queries, last=True)
+
+    for _ in range(2):  # the third time it is prepared, after the statement that is stopped
+        await read(novel)
+    leaving = asyncio.create_task(read(sleepy, novel))
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    assert await read(novel) == [[(b"novel",)]]
+    await pool.close()
 
 
 async def test_a_pool_without_a_free_connection_says_that_it_is_busy(reads: Reads, organization: Organization) -> None:
