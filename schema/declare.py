@@ -4,11 +4,12 @@ A declaration lies in the field's metadata under "declaration", for whoever comp
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from functools import wraps
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import strawberry
@@ -18,7 +19,7 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry_django.fields.field import StrawberryDjangoField
 
 from backend.core.actor import Right
-from schema.context import context_of
+from schema.context import Context, context_of
 from schema.declarations import (
     Aggregate,
     Argument,
@@ -35,6 +36,7 @@ from schema.declarations import (
 )
 from schema.described import described
 from schema.filters.lookups import translate
+from schema.loaders.request import first_of
 from schema.phi import Phi, PhiKind
 from schema.relay.ids import decode_id, decode_id_of, encode_id
 from schema.relay.keyset import Order, PageArguments
@@ -57,6 +59,9 @@ class DeclaredField(StrawberryDjangoField):
         super().__init__(description=description, metadata=metadata, **kwargs)
         self.declaration = declaration
         self.right = right
+        self.read: Callable[[Any], Any] | None = None  # off the row alone
+        if isinstance(declaration, (Column, GlobalId)):
+            self.read = _column(declaration) if isinstance(declaration, Column) else _global_id(declaration)
         self._declared = [
             StrawberryArgument(
                 python_name=argument.name,
@@ -85,27 +90,53 @@ class DeclaredField(StrawberryDjangoField):
     @property
     def is_basic_field(self) -> bool:
         """Whether the row alone answers, without context."""
-        return isinstance(self.declaration, (Column, GlobalId))
+        return self.read is not None
+
+    def get_results(self, sources: Sequence[Any], context: Context, arguments: dict[str, Any]) -> Awaitable[list[Any]]:
+        """The values of many rows at once, of a field that is not basic.
+
+        Raises:
+            Forbidden: the principal lacks the field's right.
+            AppError: the arguments are not good.
+
+        SQL: 1 for all rows, together with whatever else asks for the same relation in one turn of the event loop.
+        """
+        if self.right is not None:
+            context.actor.require(self.right)
+        return _RESOLVE[type(self.declaration)](self.declaration, sources, context, arguments)
 
     def get_result(self, source: Any, info: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:  # noqa: ARG002 - base
         """The value, or an awaitable of it."""
-        if self.right is not None:
-            context_of(info).actor.require(self.right)
-        return _RESOLVE[type(self.declaration)](self.declaration, source, info, kwargs)
+        if self.read is not None:
+            return self.read(source)
+        return first_of(self.get_results([source], context_of(info), kwargs))
 
 
-def _column(declaration: Column, source: Any, _info: Any, _arguments: dict[str, Any]) -> Any:
-    value = getattr(source, declaration.attribute)
-    return value if declaration.convert is None or value is None else declaration.convert(value)
+def _column(declaration: Column) -> Callable[[Any], Any]:
+    read, convert = attrgetter(declaration.attribute), declaration.convert
+    if convert is None:
+        return read
+
+    def converted(source: Any) -> Any:
+        value = read(source)
+        return None if value is None else convert(value)
+
+    return converted
 
 
-def _global_id(declaration: GlobalId, source: Any, _info: Any, _arguments: dict[str, Any]) -> str:
-    return encode_id(declaration.tag, source.pk)
+def _global_id(declaration: GlobalId) -> Callable[[Any], Any]:
+    return lambda source: encode_id(declaration.tag, source.pk)
 
 
-def _to_one(declaration: ToOne, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
-    key = getattr(source, declaration.attribute)
-    return None if key is None else context_of(info).loaders.row(declaration.model, key)
+def _keys(sources: Sequence[Any]) -> list[uuid.UUID]:
+    return [source.pk for source in sources]
+
+
+def _to_one(
+    declaration: ToOne, sources: Sequence[Any], context: Context, _arguments: dict[str, Any]
+) -> Awaitable[list[Any]]:
+    keys = [getattr(source, declaration.attribute) for source in sources]
+    return context.loaders.rows(declaration.model, keys)
 
 
 def page_query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
@@ -118,47 +149,60 @@ def page_query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
     return PageQuery(source, source.keyset(arguments.get("order_by")), page, translate(arguments.get("filter")))
 
 
-def _child_page(declaration: ChildPage, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
-    return context_of(info).loaders.page(page_query(declaration.source, arguments), source.pk)
+def _child_page(
+    declaration: ChildPage, sources: Sequence[Any], context: Context, arguments: dict[str, Any]
+) -> Awaitable[list[Any]]:
+    return context.loaders.pages(page_query(declaration.source, arguments), _keys(sources))
 
 
-async def _child_top(declaration: ChildTop, source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+async def _child_top(
+    declaration: ChildTop, sources: Sequence[Any], context: Context, arguments: dict[str, Any]
+) -> list[Any]:
     size = 1 if declaration.single else arguments["last"]
-    page = await context_of(info).loaders.page(page_query(declaration.source, {"first": size}), source.pk)
-    return next(iter(page.nodes), None) if declaration.single else page.nodes
+    pages = await context.loaders.pages(page_query(declaration.source, {"first": size}), _keys(sources))
+    return [next(iter(page.nodes), None) if declaration.single else page.nodes for page in pages]
 
 
-def _child_list(declaration: ChildList, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
-    return context_of(info).loaders.many(declaration.name, declaration.rows, declaration.parent, source.pk)
+def _child_list(
+    declaration: ChildList, sources: Sequence[Any], context: Context, _arguments: dict[str, Any]
+) -> Awaitable[list[Any]]:
+    return context.loaders.many(declaration.name, declaration.rows, declaration.parent, _keys(sources))
 
 
-async def _aggregate(declaration: Aggregate, source: Any, info: Any, _arguments: dict[str, Any]) -> Any:
-    found = await context_of(info).loaders.aggregate(declaration.name, declaration.text, source.pk)
-    values = found or [declaration.default] * len(declaration.columns)
-    return declaration.type(**dict(zip(declaration.columns, values, strict=True)))
+async def _aggregate(
+    declaration: Aggregate, sources: Sequence[Any], context: Context, _arguments: dict[str, Any]
+) -> list[Any]:
+    default = [declaration.default] * len(declaration.columns)
+    found = await context.loaders.aggregates(declaration.name, declaration.text, _keys(sources))
+    return [declaration.type(**dict(zip(declaration.columns, values or default, strict=True))) for values in found]
 
 
-def _root_page(declaration: RootPage, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+def _root_page(
+    declaration: RootPage, _sources: Sequence[Any], context: Context, arguments: dict[str, Any]
+) -> Awaitable[list[Any]]:
     query = page_query(declaration.source, arguments)
     if not declaration.parent_tag:
-        return root_page(context_of(info).snapshot, query)
+        return root_page(context.snapshot, query)
     kind = NodeKinds.by_tag[declaration.parent_tag]
     parent = decode_id_of(arguments["parent"], declaration.parent_tag, expected=kind.type_name)
-    return context_of(info).loaders.page(query, parent)
+    return context.loaders.pages(query, [parent])
 
 
-def _root_row(declaration: RootRow, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
+def _root_row(
+    declaration: RootRow, _sources: Sequence[Any], context: Context, arguments: dict[str, Any]
+) -> Awaitable[list[Any]]:
     key = decode_id_of(arguments["id"], declaration.tag, expected=declaration.type_name)
-    return context_of(info).loaders.row(declaration.model, key)
+    return context.loaders.rows(declaration.model, [key])
 
 
-async def _root_node(_declaration: RootNode, _source: Any, info: Any, arguments: dict[str, Any]) -> Any:
-    return await load_node(info, *decode_id(arguments["id"]))
+async def _root_node(
+    _declaration: RootNode, _sources: Sequence[Any], context: Context, arguments: dict[str, Any]
+) -> list[Any]:
+    return [await load_node(context, *decode_id(arguments["id"]))]
 
 
-_RESOLVE: dict[type, Callable[[Any, Any, Any, dict[str, Any]], Any]] = {
-    Column: _column,
-    GlobalId: _global_id,
+# What takes all rows of a level; the root is a level of one.
+_RESOLVE: dict[type, Callable[[Any, Sequence[Any], Context, dict[str, Any]], Awaitable[list[Any]]]] = {
     ToOne: _to_one,
     ChildPage: _child_page,
     ChildTop: _child_top,
@@ -330,7 +374,7 @@ def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:
     return declare
 
 
-async def load_node(info: Any, tag: str, key: uuid.UUID) -> Any:
+async def load_node(context: Context, tag: str, key: uuid.UUID) -> Any:
     """The row behind a decoded global id; None where the organization has none or the type is unknown.
 
     Raises:
@@ -339,7 +383,6 @@ async def load_node(info: Any, tag: str, key: uuid.UUID) -> Any:
     kind = NodeKinds.by_tag.get(tag)
     if kind is None:
         return None
-    context = context_of(info)
     context.actor.require(kind.right)
     return await context.loaders.row(kind.model, key)
 

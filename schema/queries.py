@@ -98,7 +98,7 @@ class Query:
         if len(ids) > limit:
             raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
         keys = [decode_id(one) for one in ids]  # before any look-up: a malformed id refuses them all
-        return list(await asyncio.gather(*(load_node(info, *key) for key in keys)))
+        return list(await asyncio.gather(*(load_node(context_of(info), *key) for key in keys)))
 
     @resolver("Who asks, with which rights, for which organization.", right=None)
     @staticmethod

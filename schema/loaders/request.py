@@ -3,6 +3,7 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from itertools import chain
 from typing import Any
 
 from aiodataloader import DataLoader
@@ -13,59 +14,86 @@ from backend.db.reads import Snapshot
 from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader
 from schema.relay.pages import Count, Page, PageQuery, bounded
 
+Key = uuid.UUID | None
 BatchFunction = Callable[[list[uuid.UUID]], Coroutine[Any, Any, list[Any]]]
+
+
+async def first_of(values: Awaitable[list[Any]]) -> Any:
+    """The first of a list to come."""
+    return (await values)[0]
+
+
+class _Groups:
+    """Loads keys by groups, so that all rows of a level wait for one future; what is known is not asked for again."""
+
+    def __init__(self, load: BatchFunction) -> None:
+        self._load = load
+        self._known: dict[Key, Any] = {None: None}
+
+    async def values(self, groups: list[tuple[Key, ...]]) -> list[list[Any]]:
+        known = self._known
+        missing = [key for key in dict.fromkeys(chain.from_iterable(groups)) if key is not None and key not in known]
+        if missing:
+            known.update(zip(missing, await self._load(missing), strict=True))
+        return [[known[key] for key in group] for group in groups]
 
 
 class Loaders:
     """The four shapes: one row by key, many rows by key, one page per parent, one aggregate per parent.
 
-    A loader is keyed by the relation and its arguments, so one relation under two aliases with different arguments is
-    two statements, whatever the number of parents.
+    Each takes the keys of all rows that ask. A loader is keyed by the relation and its arguments, so one relation under
+    two aliases with different arguments is two statements, whatever the number of parents.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._loaders: dict[Hashable, DataLoader[uuid.UUID, Any]] = {}
+        self._loaders: dict[Hashable, DataLoader[tuple[Key, ...], list[Any]]] = {}
 
-    def _loader(self, key: Hashable, batch: Callable[[], BatchFunction]) -> "DataLoader[uuid.UUID, Any]":
-        loader = self._loaders.get(key)
+    def _load(self, name: Hashable, keys: Sequence[Key], batch: Callable[[], BatchFunction]) -> Awaitable[list[Any]]:
+        loader = self._loaders.get(name)
         if loader is None:
-            loader = self._loaders[key] = DataLoader(batch_load_fn=batch())
-        return loader
+            loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values)
+        return loader.load(tuple(keys))
+
+    def rows(self, model: type[models.Model], keys: Sequence[Key]) -> Awaitable[list[Any]]:
+        """Rows by their ids; None where the organization has no such row, or there is no id.
+
+        SQL: 1 for all keys of a tick.
+        """
+        return self._load(("row", model), keys, lambda: self._rows_by_key(model))
 
     def row(self, model: type[models.Model], key: uuid.UUID) -> Awaitable[Any]:
         """A row by its id; None where the organization has no such row.
 
         SQL: 1 for all keys of a tick.
         """
-        return self._loader(("row", model), lambda: self._rows_by_key(model)).load(key)
+        return first_of(self.rows(model, [key]))
 
     def many(
-        self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str, key: uuid.UUID
-    ) -> Awaitable[Any]:
-        """All rows of a capped list of one parent, in the queryset's order.
+        self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str, keys: Sequence[uuid.UUID]
+    ) -> Awaitable[list[Any]]:
+        """All rows of a capped list of each parent, in the queryset's order.
 
         SQL: 1 for all parents of a tick.
         """
-        return self._loader(("many", name), lambda: self._rows_by_parent(name, queryset, parent)).load(key)
+        return self._load(("many", name), keys, lambda: self._rows_by_parent(name, queryset, parent))
 
-    def page(self, query: PageQuery, parent: uuid.UUID) -> Awaitable[Page]:
-        """A page of one parent's list.
+    def pages(self, query: PageQuery, parents: Sequence[uuid.UUID]) -> Awaitable[list[Page]]:
+        """A page of each parent's list.
 
         SQL: 1 for all parents of a tick.
         """
         values = query.values()
-        key = ("page", query.shape, _frozen(values))
-        return self._loader(key, lambda: self._pages(query, values)).load(parent)
+        return self._load(("page", query.shape, _frozen(values)), parents, lambda: self._pages(query, values))
 
-    def aggregate(self, name: str, text: str, key: uuid.UUID) -> Awaitable[Any]:
-        """The values of one parent's row of a grouped statement, None where it has no row for the parent.
+    def aggregates(self, name: str, text: str, keys: Sequence[uuid.UUID]) -> Awaitable[list[Any]]:
+        """The values of each parent's row of a grouped statement, None where it has no row for the parent.
 
         The text takes a list of keys and gives (key, value...) rows.
 
         SQL: 1 for all parents of a tick.
         """
-        return self._loader(("aggregate", name), lambda: self._aggregates(text)).load(key)
+        return self._load(("aggregate", name), keys, lambda: self._aggregates(text))
 
     def _rows_by_key(self, model: type[models.Model]) -> BatchFunction:
         read = row_reader(model)
@@ -116,7 +144,7 @@ class Loaders:
             rows = await self._lateral(query.count_statement(), parents, values)
             return [bounded(count) for _, count in rows]
 
-        return lambda: self._loader(key, lambda: load).load(parent)
+        return lambda: first_of(self._load(key, [parent], lambda: load))
 
     async def _lateral(
         self, statement: Statement, parents: Sequence[uuid.UUID], values: dict[str, Any]

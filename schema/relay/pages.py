@@ -179,8 +179,8 @@ def bounded(value: int) -> Count:
     return Count(min(value, cap), exact=value <= cap)
 
 
-async def root_page(snapshot: Snapshot, query: PageQuery) -> Page:
-    """A page of a root list.
+async def root_page(snapshot: Snapshot, query: PageQuery) -> list[Page]:
+    """A page of a root list, which has one parent: the root.
 
     SQL: 1, and 1 more if the total is asked for.
     """
@@ -197,4 +197,4 @@ async def root_page(snapshot: Snapshot, query: PageQuery) -> Page:
         statement = query.statement()
         read = row_reader(query.source.model)
         found = [read(row) for row in await snapshot.rows(statement.text, statement.bind(values))]
-    return Page(query, found, count)
+    return [Page(query, found, count)]
