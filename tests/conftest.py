@@ -117,7 +117,7 @@ def writes(database: str) -> Iterator[WriteThreads]:
     threads.close()
 
 
-@pytest.fixture(params=["auto", "reference"])
+@pytest.fixture(params=["auto", "compiled", "reference"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How operations are executed: every test of the API runs once by each way (DRIFTGRAPH_EXECUTION)."""
     chosen: str = request.param

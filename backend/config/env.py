@@ -39,7 +39,7 @@ class Environment:
     prepared_statements: bool = (
         True  # false behind a pooler in transaction mode that keeps none (PgBouncer before 1.21)
     )
-    execution: str = "auto"  # auto: SQL-made JSON where possible; reference: graphql-core alone
+    execution: str = "auto"  # auto: SQL-made JSON, then compiled; compiled: without SQL; reference: graphql-core alone
     document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
     write_threads: int = 8  # threads per process that run services
     deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
@@ -95,8 +95,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     settings = Environment(**values)
     if settings.environment not in ("development", "production"):
         raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
-    if settings.execution not in ("auto", "reference"):
-        raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto or reference")
+    if settings.execution not in ("auto", "compiled", "reference"):
+        raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto, compiled or reference")
     if settings.is_production:
         for key in ("secret_key", "claim_key"):
             if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:

@@ -1,1 +1,1 @@
-"""How operations are executed: documents, what they select, and the two ways to an answer."""
+"""How operations are executed: documents, what they select, and the three ways to an answer."""

@@ -1,25 +1,42 @@
 """The one file that touches what graphql-core and Strawberry keep to themselves; a test pins what it relies on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import Enum
+from operator import attrgetter
 from typing import Any, cast
 
 from graphql import (
     DocumentNode,
     ExecutionResult,
     FieldNode,
+    FragmentDefinitionNode,
+    GraphQLAbstractType,
+    GraphQLEnumType,
     GraphQLError,
     GraphQLField,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
     GraphQLSchema,
     OperationDefinitionNode,
+    default_field_resolver,
+    default_type_resolver,
     execute,
     get_argument_values,
     get_variable_values,
 )
+from graphql.execution.collect_fields import FieldDetails, FragmentDetails
+from graphql.execution.executor import Executor, invalid_return_type_error
 from graphql.execution.values import VariableValues
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.arguments import convert_arguments
+from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
+from strawberry.types.field import StrawberryField
 
 from schema.build import build_schema, core_schema
 from schema.context import Context
+from schema.declare import DeclaredField
+
+__all__ = ["Executor"]
 
 
 class RefusedVariables(Exception):
@@ -63,6 +80,96 @@ def python_arguments(field: GraphQLField, values: dict[str, Any]) -> dict[str, A
     converter = build_schema().schema_converter
     definition = field.extensions["strawberry-definition"]
     return convert_arguments(values, definition.arguments, converter.scalar_registry, converter.config)
+
+
+def declared(field: GraphQLField) -> DeclaredField | None:
+    """The declaration behind a field of the schema; None where anything else has a say in its value."""
+    found = field.extensions.get("strawberry-definition")
+    if not isinstance(found, DeclaredField) or found.permission_classes or found.extensions:
+        return None
+    return found
+
+
+def reader(field: GraphQLField) -> Callable[[Any], Any] | None:
+    """What reads a field's value off the object, if that is all that its resolver does."""
+    definition = field.extensions.get("strawberry-definition")
+    if getattr(field.resolve, "__name__", "") != "_get_basic_result" or not isinstance(definition, StrawberryField):
+        return None
+    if isinstance(definition, DeclaredField):
+        return definition.read
+    if type(definition).get_result is StrawberryField.get_result and definition.default_resolver is getattr:
+        return attrgetter(definition.python_name)
+    return None
+
+
+def surely(kind: GraphQLObjectType) -> Callable[[Any], bool] | None:
+    """What knows of most objects of a type, at less cost than `is_type_of`, that they are; None: nothing does.
+
+    Strawberry's own `is_type_of` is true of any instance of the model that was not cast to another type.
+    """
+    owner = getattr(kind.is_type_of, "__self__", None)
+    if getattr(kind.is_type_of, "__module__", "") != "strawberry_django.type" or not isinstance(owner, type):
+        return None
+    if any("is_type_of" in parent.__dict__ for parent in owner.__mro__[1:]):
+        return None
+    row = cast("Any", owner).__strawberry_django_definition__.model
+    return lambda found: found.__class__ is row and TYPE_CAST_ATTRIBUTE not in found.__dict__
+
+
+def runtime_type(
+    executor: Executor[Any], name: Any, kind: GraphQLAbstractType, info: "GraphQLResolveInfo[Any]", value: Any
+) -> GraphQLObjectType:
+    """The object type that a value of an abstract type was said to have.
+
+    Raises:
+        GraphQLError: it cannot have that type.
+    """
+    return executor.ensure_valid_runtime_type(name, kind, _details(info.field_nodes), info, value)
+
+
+def wrong_type(kind: GraphQLObjectType, value: Any, nodes: list[FieldNode]) -> GraphQLError:
+    """What graphql-core says of a value that is not of the type that its field has."""
+    return invalid_return_type_error(kind, value, _details(nodes))
+
+
+def _details(nodes: list[FieldNode]) -> list[FieldDetails]:
+    return [FieldDetails(node, None) for node in nodes]
+
+
+def enum_names(kind: GraphQLEnumType) -> dict[Any, str]:
+    """The names that an enum type gives its members, and the texts behind them; not complete."""
+    members = [value.value for value in kind.values.values() if isinstance(value.value, (str, Enum))]
+    members += getattr(kind, "wrapped_cls", ())
+    found = {}
+    for member in members:
+        try:
+            found[member] = kind.coerce_output_value(member)
+        except (GraphQLError, ValueError):
+            continue
+    return found
+
+
+def executor(
+    schema: GraphQLSchema,
+    operation: OperationDefinitionNode,
+    fragments: dict[str, FragmentDefinitionNode],
+    variables: VariableValues,
+    context: Any,
+) -> Executor[Any]:
+    """graphql-core's executor of an operation, which makes the `info` of resolvers and checks abstract types."""
+    return StrawberryGraphQLCoreExecutionContext(
+        schema,
+        fragments,
+        {name: FragmentDetails(node) for name, node in fragments.items()},
+        None,
+        context,
+        operation,
+        variables,
+        default_field_resolver,
+        default_type_resolver,
+        default_field_resolver,
+        operation_extensions=None,
+    )
 
 
 async def reference(

@@ -18,7 +18,7 @@ from graphql import (
 
 from backend.core.least_recent import LeastRecent
 from schema.build import core_schema
-from schema.execution.selection import condition_variables
+from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
 
 OPERATIONS = Path(__file__).parents[1] / "operations"
@@ -36,7 +36,7 @@ class Prepared:
     operation: OperationDefinitionNode
     fragments: dict[str, FragmentDefinitionNode]
     errors: list[GraphQLError]  # of validation
-    conditions: tuple[str, ...]  # variables that decide what is selected
+    conditions: Conditions
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
 
     @property
@@ -70,7 +70,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     operation = operation_of(document, operation_name)
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     errors = validate(schema, document)
-    conditions = () if errors else condition_variables(operation, fragments)
+    conditions = Conditions() if errors else conditions_of(operation, fragments)
     return Prepared(schema, document, operation, fragments, errors, conditions)
 
 

@@ -1,29 +1,28 @@
-"""Executes an operation by the cheapest way that gives graphql-core's answer: SQL-made JSON, or graphql-core itself.
+"""Executes an operation by the cheapest ways that give graphql-core's answer: SQL-made JSON, compiled, graphql-core.
 
-One operation can take both ways: its plain root fields the first, the others the second, in one snapshot.
+A query can take two ways: its plain root fields are made by SQL, the others by the compiled executor, in one snapshot.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from django.conf import settings
-from graphql import DocumentNode, ExecutionResult, GraphQLError, OperationType, SelectionSetNode
+from graphql import ExecutionResult, GraphQLError, OperationType
+from graphql.execution.values import VariableValues
 
 from backend.core.actor import Right
 from backend.core.errors import AppError
-from backend.core.least_recent import LeastRecent
 from backend.db.reads import AnswerOutdated, TextQuery
 from schema.context import Context
-from schema.execution.core import RefusedVariables, coerce_variables, coerced, reference
+from schema.execution.compiled.plan import Document, ObjectPlan
+from schema.execution.compiled.run import execute as execute_compiled
+from schema.execution.core import RefusedVariables, coerce_variables, coerced, executor, reference
 from schema.execution.documents import Prepared
-from schema.execution.selection import Selection, collect
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
 from schema.execution.sqljson.texts import MISFIT_BYTE, json_text
-
-_RESTS = 8  # of one form: which root fields SQL could not make
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,13 @@ class Answer:
 class Form:
     """An operation for given rights and conditions: its root fields in order, and the plain ones among them."""
 
-    selections: dict[str, Selection]
+    plan: ObjectPlan
     plain: dict[str, PlainField | PlainNode]
-    rests: LeastRecent[frozenset[str], DocumentNode] = field(default_factory=lambda: LeastRecent(_RESTS))
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The root fields' response keys."""
+        return self.plan.selections.keys()
 
 
 async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
@@ -53,7 +56,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if prepared.errors:
         return Answer(None, prepared.errors)
     way = settings.ENVIRONMENT.execution
-    if prepared.kind is not OperationType.QUERY or way == "reference":
+    if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
         result = await reference(prepared.document, prepared.name, raw_variables, context)
         _refuse_outdated(result)
         return _answer(result)
@@ -63,28 +66,16 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
         return Answer(None, refused.errors)
     form = _form(prepared, coerced(variables), context)
     texts = await _texts(form, variables, context) if way == "auto" else {}
-    if len(texts) == len(form.selections):
+    if len(texts) == len(form.keys):
         return Answer(_object(form, texts))
-    result = await reference(_rest(prepared, form, texts), prepared.name, raw_variables, context)
+    others = [key for key in form.keys if key not in texts]
+    run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
+    result = await execute_compiled(form.plan, others, run)
     _refuse_outdated(result)
     if result.data is None or not texts:
         return _answer(result)
-    others = {key: orjson.dumps(value) for key, value in result.data.items()}
-    return Answer(_object(form, {**texts, **others}), result.errors or ())
-
-
-def _rest(prepared: Prepared, form: Form, texts: Mapping[str, bytes]) -> DocumentNode:
-    """The document with only the root fields that have no text yet, at their places in the source."""
-    if not texts:
-        return prepared.document
-    keys = frozenset(form.selections.keys() - texts.keys())
-
-    def reduced() -> DocumentNode:
-        nodes = tuple(node for key, one in form.selections.items() if key in keys for node in one.nodes)
-        operation = replace(prepared.operation, selection_set=SelectionSetNode(selections=nodes))
-        return DocumentNode(definitions=(operation, *prepared.fragments.values()))
-
-    return form.rests.get(keys, reduced)
+    made = {key: orjson.dumps(value) for key, value in result.data.items()}
+    return Answer(_object(form, {**texts, **made}), result.errors or ())
 
 
 def _refuse_outdated(result: ExecutionResult) -> None:
@@ -96,7 +87,7 @@ def _refuse_outdated(result: ExecutionResult) -> None:
 
 def _form(prepared: Prepared, values: Mapping[str, Any], context: Context) -> Form:
     rights = context.principal.rights if context.principal else None
-    key = (rights, tuple(values.get(name) for name in prepared.conditions))
+    key = (rights, tuple(values.get(name) for name in prepared.conditions.variables))
     found = prepared.forms.get(key, lambda: _outlined(prepared, values, rights))
     if not isinstance(found, Form):
         raise TypeError(type(found).__name__)
@@ -107,20 +98,22 @@ def _outlined(prepared: Prepared, values: Mapping[str, Any], rights: frozenset[R
     query = prepared.schema.query_type
     if query is None:
         raise TypeError("a schema without queries")
-    selections = collect(prepared.schema, prepared.fragments, values, query, [prepared.operation.selection_set])
+    conditions = {name: values[name] for name in prepared.conditions.variables if name in values}
+    document = Document(prepared.schema, prepared.fragments, conditions)
+    plan = ObjectPlan(document, query, [prepared.operation.selection_set])
     plain: dict[str, PlainField | PlainNode] = {}
     if rights is None:
-        return Form(selections, plain)
-    for key, selection in selections.items():
+        return Form(plan, plain)
+    for key, selection in plan.selections.items():
         try:
-            plain[key] = plain_root(prepared.schema, prepared.fragments, values, rights, selection)
+            plain[key] = plain_root(prepared.schema, prepared.fragments, conditions, rights, selection)
         except NotPlain:
             continue
-    return Form(selections, plain)
+    return Form(plan, plain)
 
 
-async def _texts(form: Form, variables: Any, context: Context) -> dict[str, bytes]:
-    """The JSON text of the root fields that SQL can make; none of them where one has an error to report."""
+async def _texts(form: Form, variables: VariableValues, context: Context) -> dict[str, bytes]:
+    """The JSON text of the root fields that SQL can make, and that have no error to report."""
     ready: dict[str, Ready] = {}
     for key, field_ in form.plain.items():
         try:
@@ -132,19 +125,19 @@ async def _texts(form: Form, variables: Any, context: Context) -> dict[str, byte
         for one in ready.values()
         for query, parameters in zip(one.plan.queries, one.parameters, strict=True)
     ]
-    results = await context.snapshot.texts(queries, last=len(ready) == len(form.selections)) if queries else []
+    last = len(ready) == len(form.keys)
+    results = await context.snapshot.texts(queries, last=last) if queries else []
     found: dict[str, bytes] = {}
     for key, one in ready.items():
         count = len(one.plan.queries)
         found[key], results = one.plan.render(results[:count]), results[count:]
-    if any(MISFIT_BYTE in text for text in found.values()):
-        # The executor begins anew, in a snapshot of its own where this one is over.
-        return {}
-    return found
+    fitting = {key: text for key, text in found.items() if MISFIT_BYTE not in text}
+    # The executor makes the others in the same snapshot; where that is over it begins anew, and makes them all.
+    return {} if last and len(fitting) < len(found) else fitting
 
 
 def _object(form: Form, texts: Mapping[str, bytes]) -> bytes:
-    fields = (json_text(key).encode() + b":" + texts[key] for key in form.selections if key in texts)
+    fields = (json_text(key).encode() + b":" + texts[key] for key in form.keys if key in texts)
     return b"{" + b",".join(fields) + b"}"
 
 

@@ -105,26 +105,35 @@ class _Collector:
 
 
 class _Conditions(Visitor):
-    """Finds the variables in @skip and @include, and the fragments that are spread."""
+    """Finds the variables in @skip and @include, other directives, and the fragments that are spread."""
 
     def __init__(self) -> None:
         super().__init__()
         self.variables: set[str] = set()
+        self.others = False
         self.spreads: set[str] = set()
 
     def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
         if node.name.value in ("skip", "include"):
             values = (argument.value for argument in node.arguments or ())
             self.variables.update(value.name.value for value in values if isinstance(value, VariableNode))
+        else:
+            self.others = True
 
     def enter_fragment_spread(self, node: FragmentSpreadNode, *_: Any) -> None:
         self.spreads.add(node.name.value)
 
 
-def condition_variables(
-    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
-) -> tuple[str, ...]:
-    """The names of the variables on which it depends what is selected, sorted."""
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """On what it depends what is selected: on these variables, sorted; `others`: on directives that we do not know."""
+
+    variables: tuple[str, ...] = ()
+    others: bool = False
+
+
+def conditions_of(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Conditions:
+    """On what it depends what an operation selects."""
     visitor = _Conditions()
     visit(operation, visitor)
     done: set[str] = set()
@@ -133,4 +142,4 @@ def condition_variables(
             done.add(name)
             if name in fragments:
                 visit(fragments[name], visitor)
-    return tuple(sorted(visitor.variables))
+    return Conditions(tuple(sorted(visitor.variables)), visitor.others)

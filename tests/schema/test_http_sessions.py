@@ -79,7 +79,7 @@ async def test_an_unknown_address_is_not_found(http: httpx.AsyncClient) -> None:
     assert (await http.post("/graphql/elsewhere", json=VIEWER)).status_code == 404
 
 
-@pytest.mark.parametrize("way", ["reference"], indirect=True)
+@pytest.mark.parametrize("way", ["compiled", "reference"], indirect=True)
 async def test_a_late_operation_ends_at_its_deadline(
     http: httpx.AsyncClient, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:

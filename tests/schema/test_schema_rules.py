@@ -216,7 +216,7 @@ async def test_the_viewer_field_says_who_asks(organization: Organization, api: A
     assert data["viewer"]["organization"] == {"name": organization.name, "timezone": "UTC"}
 
 
-@pytest.mark.parametrize("way", ["reference"], indirect=True)
+@pytest.mark.parametrize("way", ["compiled", "reference"], indirect=True)
 async def test_a_bug_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     patient = "Jane"
 

@@ -16,6 +16,7 @@ from graphql import (
 from backend.core.actor import Right
 from schema.declarations import Aggregate, ChildList, ChildPage, ChildTop, Column, Conversion, GlobalId, ToOne
 from schema.declare import DeclaredField
+from schema.execution.core import declared
 from schema.execution.selection import Selection, collect
 from schema.execution.sqljson.leaves import Leaf, check_source, writer_of
 from schema.execution.sqljson.outcome import NotPlain
@@ -45,8 +46,8 @@ def declared_field(field: Any) -> DeclaredField:
     Raises:
         NotPlain: the field has a resolver of its own.
     """
-    found = field.extensions.get("strawberry-definition")
-    if not isinstance(found, DeclaredField) or found.permission_classes or found.extensions:
+    found = declared(field)
+    if found is None:
         raise NotPlain("a field with a resolver")
     return found
 
