@@ -36,7 +36,7 @@ from schema.declarations import (
 )
 from schema.described import described
 from schema.filters.lookups import translate
-from schema.loaders.request import first_of
+from schema.loaders.request import First
 from schema.phi import Phi, PhiKind
 from schema.relay.ids import decode_id, decode_id_of, encode_id
 from schema.relay.keyset import Order, PageArguments
@@ -109,7 +109,7 @@ class DeclaredField(StrawberryDjangoField):
         """The value, or an awaitable of it."""
         if self.read is not None:
             return self.read(source)
-        return first_of(self.get_results([source], context_of(info), kwargs))
+        return First(self.get_results([source], context_of(info), kwargs))
 
 
 def _column(declaration: Column) -> Callable[[Any], Any]:

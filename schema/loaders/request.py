@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,9 +18,14 @@ Key = uuid.UUID | None
 BatchFunction = Callable[[list[uuid.UUID]], Coroutine[Any, Any, list[Any]]]
 
 
-async def first_of(values: Awaitable[list[Any]]) -> Any:
-    """The first of a list to come."""
-    return (await values)[0]
+class First:
+    """The first of a list to come. No coroutine: graphql-core leaves some unawaited, of which Python would complain."""
+
+    def __init__(self, values: Awaitable[list[Any]]) -> None:
+        self._values = values
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return (yield from self._values.__await__())[0]
 
 
 class _Groups:
@@ -67,7 +72,7 @@ class Loaders:
 
         SQL: 1 for all keys of a tick.
         """
-        return first_of(self.rows(model, [key]))
+        return First(self.rows(model, [key]))
 
     def many(
         self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str, keys: Sequence[uuid.UUID]
@@ -144,7 +149,7 @@ class Loaders:
             rows = await self._lateral(query.count_statement(), parents, values)
             return [bounded(count) for _, count in rows]
 
-        return lambda: first_of(self._load(key, [parent], lambda: load))
+        return lambda: First(self._load(key, [parent], lambda: load))
 
     async def _lateral(
         self, statement: Statement, parents: Sequence[uuid.UUID], values: dict[str, Any]

@@ -1,4 +1,4 @@
-"""SQL-made JSON and graphql-core give the same answer: to generated documents, and to cases chosen by hand."""
+"""The three ways of execution give the same answer: to generated documents, and to cases chosen by hand."""
 
 import dataclasses
 import os
@@ -92,7 +92,7 @@ def _telling(answer: Answer) -> tuple[list[bytes], set[tuple[str | int, ...]]]:
 
 @dataclasses.dataclass(slots=True)
 class _Ways:
-    """Answers of both ways, and how the first was found."""
+    """Answers of the three ways, and how the first was found."""
 
     reads: Reads
     writes: WriteThreads
@@ -105,16 +105,18 @@ class _Ways:
     async def answers(self, document: str, variables: dict[str, object], role: Role = Role.OWNER) -> list[Answer]:
         actor = Actor(organization_id=self.organization.id, role=role, request_id="test")
         api, found = Api(self.reads, self.writes, actor), []
-        for way in ("auto", "reference"):
+        for way in ("auto", "compiled", "reference"):
             with _executed(way):
                 found.append(await api(document, **variables))
         return found
 
     async def same(self, document: str, variables: dict[str, object], role: Role = Role.OWNER) -> Answer:
-        """The answer by SQL, after a look at whether it is that of graphql-core."""
-        made, expected = await self.answers(document, variables, role)
+        """The answer by SQL, after a look at whether it and that of the compiled executor are graphql-core's."""
+        made, compiled, expected = await self.answers(document, variables, role)
         assert _text(made.data) == _text(expected.data)
         assert _telling(made) == _telling(expected)
+        assert orjson.dumps(compiled.data) == orjson.dumps(expected.data)
+        assert _telling(compiled) == _telling(expected)
         return made
 
     def count(self, answer: Answer) -> None:
@@ -127,7 +129,7 @@ class _Ways:
 
 @pytest.fixture(scope="module")
 async def ways(reads: Reads, writes: WriteThreads, populated: Organization) -> AsyncIterator[_Ways]:
-    """Both ways; at the end, whether the generated documents took each of them often enough to say something."""
+    """The three ways; at the end, whether the generated documents took each of them often enough to say something."""
     found = _Ways(reads, writes, populated)
     yield found
     connections = reads.statistics()
@@ -149,11 +151,11 @@ async def cursors(ways: _Ways) -> Cursors:
         if not isinstance(declaration, RootPage) or declaration.parent_tag:
             continue
         for order in declaration.source.orders:
-            answer, _ = await ways.answers(f"{{ {name}(orderBy: {order.name}, first: 100) {{ {pages} }} }}", {})
+            answer, *_ = await ways.answers(f"{{ {name}(orderBy: {order.name}, first: 100) {{ {pages} }} }}", {})
             _gather(answer.data[name], order.name, found)
     for parents, children in _CHILDREN.items():
         inner = f"nodes {{ {children}(first: 100) {{ {pages} }} }}"
-        answer, _ = await ways.answers(f"{{ {parents}(first: 100) {{ {inner} }} }}", {})
+        answer, *_ = await ways.answers(f"{{ {parents}(first: 100) {{ {inner} }} }}", {})
         child = core_schema().get_type(query.fields[parents].type.of_type.name.removesuffix("Connection"))
         order = child.fields[children].extensions["strawberry-definition"].declaration.source.default_order
         for node in answer.data[parents]["nodes"]:

@@ -33,7 +33,9 @@ class _Run:
     async def answer(self, plan: ObjectPlan, keys: Collection[str]) -> ExecutionResult:
         root = Level(plan, [self._executor.root_value], lambda: [None])
         root.results[0] = data = {key: value for key, value in root.results[0].items() if key in keys}
-        self._enter(root, keys)
+        for field in plan.fields.values():
+            if field.key in keys and not any(problem.anchor == 0 for problem in self._work.problems):
+                self._resolve(field, root)
         whole = self._finish(data, ())
         while self._work.waiting:
             waiting, self._work.waiting = self._work.waiting, []
@@ -50,7 +52,8 @@ class _Run:
         work = self._work
         while work.levels:
             level = work.levels.pop()
-            self._enter(level, level.plan.fields)
+            for field in level.plan.fields.values():
+                self._resolve(field, level)
         if not work.problems:
             return True
         turns: dict[Steps, int] = {}
@@ -58,11 +61,6 @@ class _Run:
             turns.update(one.turns())
         found, work.problems = work.problems, []
         return self._problems.report(data, found, turns)
-
-    def _enter(self, level: Level, keys: Collection[str]) -> None:
-        for field in level.plan.fields.values():
-            if field.key in keys:
-                self._resolve(field, level)
 
     def _resolve(self, field: FieldPlan, level: Level) -> None:
         places = level.places(field)
