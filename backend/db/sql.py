@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models import Expression, Field, Lookup
+from django.db.models.base import ModelState
 from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -93,10 +94,17 @@ STATEMENTS: LeastRecent[Hashable, Statement] = LeastRecent(CACHE_SIZE)
 
 
 def row_reader(model: type[Model]) -> Callable[[Sequence[Any]], Model]:
-    """A function from a tuple of all concrete columns, in the model's order, to an instance."""
+    """A function from a tuple of all concrete columns, in the model's order, to an instance.
+
+    The instance is not initialized field by field, as Django's `from_db` would do at ten times the cost: nothing is
+    deferred, and no column needs to be converted.
+    """
     names = [field.attname for field in model._meta.concrete_fields]
 
     def read(row: Sequence[Any]) -> Model:
-        return model.from_db("default", names, row)
+        found, state = model.__new__(model), ModelState()
+        state.adding, state.db = False, "default"
+        found.__dict__.update(zip(names, row, strict=True), _state=state)
+        return found
 
     return read

@@ -177,7 +177,7 @@ class DetectionRun(Node):
     error_code: RunError | None = column("Why it failed; null if it did not.", "error_code", failure)
     tests: Connection[DriftTest] = child_page("Its tests, also those without a finding.", RUN_TESTS)
 
-    @strawberry_django.field(description="How long it took in milliseconds; null until it ended.")
+    @strawberry.field(description="How long it took in milliseconds; null until it ended.")
     @staticmethod
     def duration_ms(root: strawberry.Parent[models.DetectionRun]) -> int | None:
         return milliseconds(root.started_at, root.finished_at)
