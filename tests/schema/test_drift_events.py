@@ -1,12 +1,14 @@
 """Drift events through the API: filters, orders, pages, relations and the number of statements."""
 
 import datetime
+import math
 from typing import Any
 
 import pytest
 
 from backend.accounts.models import Organization
 from backend.core.tenancy import acting_for
+from backend.db.reads import Snapshot
 from backend.drift.models import DriftEvent
 from schema.relay.ids import encode_id
 from tests import factories as make
@@ -219,3 +221,32 @@ async def test_insertions_between_pages_lose_nothing(organization: Organization,
 
     seen = [edge["node"]["payer"]["name"] for found in (first, rest) for edge in found["edges"]]
     assert sorted(seen) == [f"Payer{number:03d}" for number in range(6)]
+
+
+@pytest.mark.parametrize("way", ["auto"], indirect=True)
+async def test_a_value_that_does_not_fit_is_looked_for_in_the_same_snapshot(
+    organization: Organization, api: Api
+) -> None:
+    await in_thread(_events, organization, 2)
+
+    def break_values() -> None:
+        with acting_for(organization.id):
+            DriftEvent.objects.update(delta=math.nan)
+
+    await in_thread(break_values)
+    begun = 0
+    original = Snapshot._first
+
+    async def first(self: Snapshot, *args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return await original(self, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Snapshot, "_first", first)
+        answer = await api("{ viewer { role } payers { nodes { name } } driftEvents { nodes { delta } } }")
+
+    made = [statement for statement in answer.statements if statement.startswith("SELECT concat")]
+    assert (answer.data, answer.codes) == (None, ["INTERNAL"])
+    assert answer.errors[0]["path"] == ["driftEvents", "nodes", 0, "delta"]
+    assert (len(made), len(answer.statements), begun) == (2, 4, 1)

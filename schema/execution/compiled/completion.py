@@ -123,8 +123,7 @@ class Completion:
             (drained,) = values
             self._lists(shape, [drained.items], place)
             if drained.error is not None:
-                ended = Places([None], [0], lambda: [place.paths()[0].add_key(len(drained.items))])
-                self._work.fail(shape, ended, 0, drained.error)
+                self._work.fail(shape, place, 0, drained.error, late=True)
 
         self._work.wait([_Drained().fill(iterable)], place, resume)
 
