@@ -11,7 +11,8 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import LimitExceeded
 from schema.context import context_of
-from schema.declare import column, load_node, opaque_id, resolver, root_list, root_node, root_row
+from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
+from schema.declared_field import load_node
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
 from schema.filters.claims import ClaimFilter, ImportBatchFilter
 from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter

@@ -21,8 +21,8 @@ from graphql import (
 from hypothesis import strategies as st
 
 from schema.build import core_schema
-from schema.declare import NodeKinds
 from schema.relay.ids import encode_id
+from schema.relay.node import NodeKinds
 from tests.every_value import COUNT, DATES, MOMENTS, TEXTS, key
 
 _LEVELS = 2  # of rows inside rows; with pages and edges between them and values in the last, 12 levels of fields

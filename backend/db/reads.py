@@ -85,7 +85,7 @@ class Snapshot:
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
         self._reader: asyncio.Task[Any] | None = None
-        self._ended = False
+        self._ended = asyncio.Event()
         self._interrupted = False
         self.statements: list[str] = []
 
@@ -146,14 +146,14 @@ class Snapshot:
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
         async with self._turn:
-            if self._ended:
+            if self._ended.is_set():
                 raise SnapshotEnded
             self._reader = asyncio.current_task()
             try:
                 yield
             except BaseException as error:
                 self._interrupted = True
-                if self._ended and isinstance(error, asyncio.CancelledError):
+                if self._ended.is_set() and isinstance(error, asyncio.CancelledError):
                     # By end(): those who wait for what this task reads must go on, and they would not learn of it.
                     raise SnapshotEnded from None
                 raise
@@ -227,7 +227,7 @@ class Snapshot:
         Loaders read in tasks of their own. One that an answer with an error, or a client that left, leaves behind would
         go on with a connection that is somebody else's by then, or take one that nobody gives back.
         """
-        self._ended = True
+        self._ended.set()
         if self._reader is not None and not self._reader.cancelling():
             self._reader.cancel()
         if self._connection is not None or self._turn.locked():

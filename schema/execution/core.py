@@ -34,7 +34,7 @@ from strawberry.types.field import StrawberryField
 
 from schema.build import build_schema, core_schema
 from schema.context import Context
-from schema.declare import DeclaredField
+from schema.declared_field import DeclaredField
 
 __all__ = ["Executor"]
 

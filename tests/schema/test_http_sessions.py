@@ -90,7 +90,7 @@ async def test_a_late_operation_ends_at_its_deadline(
     async def dawdle(*_: Any, **__: Any) -> None:
         await asyncio.sleep(5)
 
-    monkeypatch.setattr("schema.declare.root_page", dawdle)
+    monkeypatch.setattr("schema.declared_field.root_page", dawdle)
     answer = await http.post("/graphql", json={"query": "{ payers { totalCount } }"}, headers=cookie)
 
     assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
@@ -145,7 +145,7 @@ async def test_a_client_that_leaves_stops_its_statement(
     async def slow(snapshot: Snapshot, *_: object, **__: object) -> None:
         await snapshot.rows("SELECT pg_sleep(20) AS planted_for_a_leaving_client")
 
-    monkeypatch.setattr("schema.declare.root_page", slow)
+    monkeypatch.setattr("schema.declared_field.root_page", slow)
     monkeypatch.setattr(Snapshot, "texts", slow)
     headers = {**cookie, "content-type": "application/json"}
     sent = await asyncio.wait_for(_leaving_client(GraphQLApp(reads, writes), headers, "{ payers { totalCount } }"), 10)

@@ -22,10 +22,11 @@ from backend.core.constraints import OrderIndex
 from backend.core.tenancy import acting_for
 from schema.build import build_schema
 from schema.declarations import ChildPage, ChildTop, RootPage
-from schema.declare import DeclaredField, NodeKinds
+from schema.declared_field import DeclaredField
 from schema.mutation_root import MUTATIONS
 from schema.queries import Query
 from schema.relay.ids import encode_id
+from schema.relay.node import NodeKinds
 from tests import factories as make
 from tests.api import Api
 from tests.threads import in_thread
@@ -223,7 +224,7 @@ async def test_a_bug_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog
     def explode(*_: object) -> None:
         raise ValueError(f"patient {patient} Roe")
 
-    monkeypatch.setattr("schema.declare.root_page", explode)
+    monkeypatch.setattr("schema.declared_field.root_page", explode)
 
     answer = await api("{ driftEvents { totalCount } }")
 

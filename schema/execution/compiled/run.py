@@ -8,7 +8,7 @@ from typing import Any
 
 from graphql import ExecutionResult
 
-from schema.declare import DeclaredField
+from schema.declared_field import DeclaredField
 from schema.execution.compiled.completion import Completion
 from schema.execution.compiled.level import Level, Places
 from schema.execution.compiled.plan import FieldPlan, ObjectPlan

@@ -15,7 +15,7 @@ from graphql import (
 
 from backend.core.actor import Right
 from schema.declarations import Aggregate, ChildList, ChildPage, ChildTop, Column, Conversion, GlobalId, ToOne
-from schema.declare import DeclaredField
+from schema.declared_field import DeclaredField
 from schema.execution.core import declared
 from schema.execution.selection import Selection, collect
 from schema.execution.sqljson.leaves import Leaf, check_source, writer_of

@@ -9,7 +9,7 @@ from graphql import FieldNode, FragmentDefinitionNode, GraphQLNonNull, GraphQLSc
 from backend.core.actor import Right
 from backend.core.least_recent import LeastRecent
 from schema.declarations import ChildPage, ChildTop, RootNode, RootPage, RootRow
-from schema.declare import NodeKinds, page_query
+from schema.declared_field import page_query
 from schema.execution.core import argument_values, python_arguments
 from schema.execution.selection import Selection
 from schema.execution.sqljson.outcome import NotPlain
@@ -18,6 +18,7 @@ from schema.execution.sqljson.outliner import Outliner
 from schema.execution.sqljson.parameters import parameter_text
 from schema.execution.sqljson.plans import PagePlan, Plan, RowPlan
 from schema.relay.ids import decode_id, decode_id_of
+from schema.relay.node import NodeKinds
 
 _PLANS = 512  # plans of a process
 _SHARED: LeastRecent[Hashable, Plan] = LeastRecent(_PLANS)
