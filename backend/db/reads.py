@@ -6,23 +6,27 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import psycopg
 from django.conf import settings
 from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.db.pipeline import Pipelines, TextQuery
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 TextRow = tuple[bytes | None, ...]
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
 _PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
-_PREPARED = 256  # statements that a connection keeps
+_PREPARED = 256  # statements that a connection keeps, of each of the two ways of sending them
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
 
 
@@ -42,16 +46,8 @@ class Premise:
     """
 
     text: str
-    parameters: tuple[Any, ...]
+    parameters: tuple[str | bytes, ...]
     expected: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TextQuery:
-    """A statement whose columns are text, with $1, $2, ... for parameters that are text too."""
-
-    text: bytes
-    parameters: Sequence[str | None]
 
 
 def connection_url(alias: str = "default") -> str:
@@ -74,11 +70,12 @@ class Snapshot:
     def __init__(
         self,
         pool: "AsyncConnectionPool[AsyncConnection[Row]]",
+        pipelines: Pipelines,
         organization_id: uuid.UUID | None,
         deadline: float,
         premise: Premise | None = None,
     ) -> None:
-        self._pool = pool
+        self._pool, self._pipelines = pool, pipelines
         self._organization = str(organization_id) if organization_id else ""
         self._deadline = deadline
         self._premise = premise
@@ -120,19 +117,18 @@ class Snapshot:
         SQL: one per query; the first of a snapshot carries the settings with it.
         """
 
-        async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
-            cursors = []
-            for query in queries:
-                cursor: AsyncCursor[Row] = AsyncRawCursor(connection)
-                cursors.append(await cursor.execute(query.text, query.parameters))
-            return cursors
-
         self.statements.extend(query.text.decode() for query in queries)
         async with self._in_turn():
-            found = await self._run(read, ends=last, single=last and len(queries) == 1)
+            if last and self._connection is None:
+                return list(map(_text_rows, await self._retrying(lambda: self._whole(queries))))
+
+            async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
+                return [await AsyncRawCursor(connection).execute(query.text, query.parameters) for query in queries]
+
+            found = [_text_rows(cursor.pgresult) for cursor in await self._run(read)]
             if last:
                 await self.close()
-            return [_text_rows(cursor) for cursor in found]
+            return found
 
     async def verify(self) -> None:
         """Looks at the premise where no statement has done so.
@@ -151,6 +147,8 @@ class Snapshot:
             self._reader = asyncio.current_task()
             try:
                 yield
+            except AnswerOutdated:
+                raise
             except BaseException as error:
                 self._interrupted = True
                 if self._ended.is_set() and isinstance(error, asyncio.CancelledError):
@@ -160,53 +158,83 @@ class Snapshot:
             finally:
                 self._reader = None
 
-    async def _run(self, read: "_Read", *, ends: bool = False, single: bool = False) -> list[AsyncCursor[Row]]:
+    async def _run(self, read: "_Read") -> list[AsyncCursor[Row]]:
         """Executes statements in the snapshot's transaction, which it opens if need be."""
+
+        async def go_on() -> list[AsyncCursor[Row]]:
+            if self._connection is None:
+                return await self._first(read)
+            async with self._connection.pipeline():
+                return await read(self._connection)
+
+        return await self._retrying(go_on)
+
+    async def _retrying(self, action: "Callable[[], Awaitable[T]]") -> T:
+        """What the action gives; where it was the first of the snapshot and the connection useless, on another one."""
+        attempts = 1 if self._connection is not None else _ATTEMPTS
         try:
-            if self._connection is not None:
-                async with self._connection.pipeline():
-                    return await read(self._connection)
-            for attempt in range(_ATTEMPTS):
+            while True:
+                attempts -= 1
                 try:
-                    return await self._first(read, ends=ends, single=single)
+                    return await action()
                 except (psycopg.OperationalError, psycopg.errors.FeatureNotSupported) as error:
-                    hopeless = isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout))
-                    if hopeless or attempt + 1 == _ATTEMPTS:
+                    if not attempts or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
                         raise
                     await asyncio.shield(self._replace_connections(error))
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise Unavailable from error
-        raise AssertionError("unreachable")
 
-    async def _first(self, read: "_Read", *, ends: bool, single: bool) -> list[AsyncCursor[Row]]:
-        """The first statements, with everything that makes them a snapshot of the organization.
-
-        A single statement that ends the snapshot runs in the implicit transaction of the pipeline, of which the
-        settings are part: PostgreSQL ends it at the pipeline's end.
-        """
+    async def _connect(self) -> "AsyncConnection[Row]":
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded
-        self._connection = connection = await self._pool.getconn(timeout=remaining)
+        self._connection = await self._pool.getconn(timeout=remaining)
+        return self._connection
+
+    def _settings(self) -> tuple[str, list[Any]]:
+        """What makes a transaction the organization's, and looks at the premise."""
         milliseconds = max(1, int((self._deadline - time.monotonic()) * 1000))
-        values: list[Any] = [self._organization, str(milliseconds)]
-        text = _SET
-        if self._premise is not None:
-            text, values = f"{_SET}, {self._premise.text}", [*values, *self._premise.parameters]
+        text, values = _SET, [self._organization, str(milliseconds)]
+        if self._premise is None:
+            return text, values
+        return f"{text}, {self._premise.text}", [*values, *self._premise.parameters]
+
+    async def _first(self, read: "_Read") -> list[AsyncCursor[Row]]:
+        """The first statements of a transaction, with everything that makes it a snapshot of the organization."""
+        connection = await self._connect()
+        text, values = self._settings()
         async with connection.pipeline():
-            if not single:
-                await connection.execute(_BEGIN)
-            premises = await connection.execute(text, values)
+            await connection.execute(_BEGIN)
+            settings_cursor = await connection.execute(text, values)
             found = await read(connection)
-            if ends and not single:
-                await connection.execute("COMMIT")
-        if self._premise is not None:
-            row = await premises.fetchone()
-            if row is None or row[2] != self._premise.expected:
-                raise AnswerOutdated
+        row = await settings_cursor.fetchone()
+        self._hold_premise(row[-1] if row else None)
         return found
+
+    async def _whole(self, queries: Sequence[TextQuery]) -> list[PGresult]:
+        """Everything that is read of the snapshot, in one round trip.
+
+        A single statement runs in the implicit transaction of the pipeline, of which the settings are part: PostgreSQL
+        ends it at the pipeline's end.
+        """
+        connection = await self._connect()
+        text, values = self._settings()
+        settings_query = TextQuery(_numbered(text), [_text_of(value) for value in values])
+        trip = [settings_query, *queries]
+        if len(queries) > 1:
+            trip = [TextQuery(_BEGIN.encode()), *trip, TextQuery(b"COMMIT")]
+        results = await self._pipelines.run(connection, trip)
+        seen = results[len(queries) > 1]
+        last_column = seen.get_value(0, seen.nfields - 1)
+        self._hold_premise(last_column.decode() if last_column is not None else None)
+        await self.close()
+        return results[2:-1] if len(queries) > 1 else results[1:]
+
+    def _hold_premise(self, found: str | None) -> None:
+        if self._premise is not None and found != self._premise.expected:
+            raise AnswerOutdated
 
     async def _replace_connections(self, error: psycopg.Error) -> None:
         """Gives a useless connection up, and every other one that does not answer; not to be cancelled.
@@ -246,12 +274,9 @@ class Snapshot:
 
     async def _give_back(self, connection: "AsyncConnection[Row]") -> None:
         try:
-            if self._interrupted and not connection.closed:
-                # psycopg takes what it sent to be prepared, even where PostgreSQL did not get so far; a rollback of
-                # a transaction makes it forget.
-                if connection.info.transaction_status is TransactionStatus.IDLE:
-                    await connection.execute("BEGIN")
-                await connection.rollback()
+            if self._interrupted:
+                # Nobody knows which statements PostgreSQL came to keep.
+                await connection.close()
             elif not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
                 # Nothing was written. After a rollback psycopg would prepare every statement anew.
                 await connection.commit()
@@ -264,9 +289,20 @@ class Snapshot:
 _Read = Callable[["AsyncConnection[Row]"], Awaitable[list[AsyncCursor[Row]]]]
 
 
-def _text_rows(cursor: AsyncCursor[Row]) -> list[TextRow]:
+@cache
+def _numbered(text: str) -> bytes:
+    """A statement with $1, $2, ... in place of each %s."""
+    first, *others = text.split("%s")
+    return "".join([first, *(f"${number}{part}" for number, part in enumerate(others, start=1))]).encode()
+
+
+def _text_of(value: str | bytes) -> str:
+    """A parameter as PostgreSQL reads it from text."""
+    return value if isinstance(value, str) else f"\\x{value.hex()}"
+
+
+def _text_rows(result: PGresult | None) -> list[TextRow]:
     """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
-    result = cursor.pgresult
     if result is None:
         return []
     value, columns = result.get_value, range(result.nfields)
@@ -281,6 +317,8 @@ class Reads:
     """The read pool of a process. Open it in the event loop that serves, close it there."""
 
     def __init__(self, url: str, *, size: int) -> None:
+        prepares = settings.ENVIRONMENT.prepared_statements
+        self._pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -291,7 +329,7 @@ class Reads:
                 "autocommit": True,
                 "application_name": "driftgraph-reads",
                 "options": "-c timezone=UTC -c datestyle=ISO",
-                "prepare_threshold": _PREPARE_AFTER if settings.ENVIRONMENT.prepared_statements else None,
+                "prepare_threshold": _PREPARE_AFTER if prepares else None,
             },
         )
 
@@ -320,7 +358,7 @@ class Reads:
     ) -> AsyncIterator[Snapshot]:
         """A snapshot that ends with the block; without an organization it sees no tenant's rows."""
         limit = seconds if seconds is not None else settings.ENVIRONMENT.deadline_seconds
-        found = Snapshot(self._pool, organization_id, time.monotonic() + limit, premise)
+        found = Snapshot(self._pool, self._pipelines, organization_id, time.monotonic() + limit, premise)
         try:
             yield found
         finally:

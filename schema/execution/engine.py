@@ -14,7 +14,8 @@ from graphql.execution.values import VariableValues
 
 from backend.core.actor import Right
 from backend.core.errors import AppError
-from backend.db.reads import AnswerOutdated, TextQuery
+from backend.db.pipeline import TextQuery
+from backend.db.reads import AnswerOutdated
 from schema.context import Context
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled

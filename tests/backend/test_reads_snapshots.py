@@ -6,13 +6,10 @@ import pytest
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
-from backend.db.reads import Reads, SnapshotEnded, TextQuery, TextRow, connection_url
+from backend.db.pipeline import TextQuery
+from backend.db.reads import Reads, SnapshotEnded, TextRow, connection_url
+from tests.pools import all_come_back
 from tests.threads import in_thread
-
-
-def _lent(reads: Reads) -> int:
-    found = reads.statistics()
-    return found["pool_size"] - found["pool_available"]
 
 
 async def test_a_slow_statement_is_stopped_by_postgresql(reads: Reads, organization: Organization) -> None:
@@ -59,7 +56,7 @@ async def test_who_reads_after_the_answer_gets_no_connection(reads: Reads, organ
         await snapshot.rows("SELECT 1")
     with pytest.raises(SnapshotEnded):
         await snapshot.texts([TextQuery(b"SELECT 'x'", [])], last=True)
-    assert _lent(reads) == 0
+    assert await all_come_back(reads)
 
 
 async def test_readers_that_an_answer_leaves_behind_are_stopped(reads: Reads, organization: Organization) -> None:
@@ -69,7 +66,7 @@ async def test_readers_that_an_answer_leaves_behind_are_stopped(reads: Reads, or
 
     outcomes = await asyncio.gather(*left, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [SnapshotEnded] * 3
-    assert _lent(reads) == 0
+    assert await all_come_back(reads)
     async with reads.snapshot(organization.id) as snapshot:
         assert await snapshot.rows("SELECT 1") == [(1,)]
 

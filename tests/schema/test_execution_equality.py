@@ -24,6 +24,7 @@ from schema.relay.ids import encode_id
 from tests import every_value
 from tests.api import Answer, Api
 from tests.generated import Cursors, documents
+from tests.pools import all_come_back
 
 EXAMPLES = int(os.environ.get("DRIFTGRAPH_TEST_EXAMPLES", "300"))
 _MADE = ("SELECT concat", "SELECT count")  # how statements begin whose rows are JSON text or a page's count
@@ -132,8 +133,7 @@ async def ways(reads: Reads, writes: WriteThreads, populated: Organization) -> A
     """The three ways; at the end, whether the generated documents took each of them often enough to say something."""
     found = _Ways(reads, writes, populated)
     yield found
-    connections = reads.statistics()
-    assert connections["pool_available"] == connections["pool_size"], connections
+    assert await all_come_back(reads)
     assert found.alone * 4 >= found.examples, found
     assert found.mixed * 20 >= found.examples, found
     assert found.failed * 20 >= found.examples, found

@@ -89,13 +89,13 @@ async def test_a_token_seen_before_costs_no_round_trip_of_its_own(
     token = await in_thread(_create, organization)
     await http.post("/graphql", json=PAYERS, headers=token)
     opened: list[str] = []
-    original = Snapshot._first
+    original = Snapshot._connect
 
     async def counted(self: Snapshot, *arguments: Any, **options: Any) -> Any:
         opened.append("round trip")
         return await original(self, *arguments, **options)
 
-    monkeypatch.setattr(Snapshot, "_first", counted)
+    monkeypatch.setattr(Snapshot, "_connect", counted)
     answer = await http.post("/graphql", json=PAYERS, headers=token)
 
     assert answer.json()["data"]["payers"]["nodes"] == [{"code": "acme"}]

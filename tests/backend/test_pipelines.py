@@ -1,0 +1,85 @@
+"""Round trips through libpq's pipeline: results in order, what PostgreSQL keeps, and what an error leaves behind."""
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from backend.db.pipeline import Pipelines, TextQuery
+from backend.db.reads import connection_url
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[AsyncConnection]:
+    found = await AsyncConnection.connect(connection_url(), autocommit=True)
+    yield found
+    await found.close()
+
+
+def _query(number: int, *parameters: str | None) -> TextQuery:
+    return TextQuery(b"SELECT $1::text, %d" % number, parameters)
+
+
+async def _kept(connection: AsyncConnection) -> list[str]:
+    cursor = await connection.execute("SELECT statement FROM pg_prepared_statements ORDER BY prepare_time, name")
+    return [statement for (statement,) in await cursor.fetchall()]
+
+
+async def test_each_query_has_its_result_whatever_was_sent_beside_it(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=2, after=1)
+
+    for turn in range(4):
+        trip = [_query(number, f"{turn}") for number in range(3)]
+        results = await pipelines.run(connection, trip)
+        found = [(result.get_value(0, 0), result.get_value(0, 1)) for result in results]
+        assert found == [(b"%d" % turn, b"%d" % number) for number in range(3)]
+    assert len(await _kept(connection)) == 2
+
+
+async def test_a_statement_is_kept_when_it_comes_again(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=2)
+
+    await pipelines.run(connection, [_query(1, "a")])
+    await pipelines.run(connection, [_query(1, None)])
+    assert await _kept(connection) == []
+    await pipelines.run(connection, [_query(1, "c")])
+    await pipelines.run(connection, [_query(1, "d")])
+
+    assert await _kept(connection) == ["SELECT $1::text, 1"]
+
+
+async def test_nothing_is_kept_behind_a_pooler(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=0, after=0)
+
+    for _ in range(3):
+        await pipelines.run(connection, [_query(1, "a")])
+
+    assert await _kept(connection) == []
+
+
+async def test_a_failed_statement_is_raised_and_ends_the_connection(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=0)
+    broken = TextQuery(b"SELECT 1 / $1::int", ["0"])
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await pipelines.run(connection, [_query(1, "a"), broken, _query(2, "b")])
+
+    assert connection.closed
+
+
+async def test_more_text_than_a_socket_takes_at_once(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=0)
+    text = "x" * 5_000_000
+
+    (result, echo) = await pipelines.run(connection, [_query(1, text), TextQuery(b"SELECT repeat('y', 5000000)")])
+
+    assert result.get_value(0, 0) == text.encode()
+    assert echo.get_value(0, 0) == b"y" * 5_000_000
+
+
+async def test_a_lost_connection_is_said_to_be_lost(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=0)
+
+    with pytest.raises(psycopg.OperationalError):
+        await pipelines.run(connection, [TextQuery(b"SELECT pg_terminate_backend(pg_backend_pid())"), _query(1, "a")])
