@@ -134,21 +134,26 @@ class GraphQLApp:
 
 async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answer:
     """The result; the work is cancelled, and with it its statement in PostgreSQL, when the client goes away."""
+    worker, left = asyncio.current_task(), False
 
-    async def gone() -> None:
+    async def watch() -> None:
+        nonlocal left
         while (await receive())["type"] != "http.disconnect":
             pass
+        left = True
+        if worker is not None:
+            worker.cancel()
 
-    task, watcher = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    watcher = asyncio.create_task(watch())
     try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft
-        return await task
+        return await work
+    except asyncio.CancelledError:
+        # Not where the server itself cancels the request, as it does when it stops.
+        if left and worker is not None and worker.uncancel() == 0:
+            raise ClientLeft from None
+        raise
     finally:
-        for unfinished in (task, watcher):
-            unfinished.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
+        watcher.cancel()
 
 
 def _refused(error: GraphQLError | AppError) -> Answer:

@@ -40,6 +40,7 @@ class PlainField:
     uses: tuple[Use, ...]
     required: bool
     _fixed: dict[int, Bound] = field(default_factory=dict)  # of arguments without variables
+    _varying: set[int] = field(default_factory=set)  # uses whose arguments read some
 
     def ready(self, variables: Any) -> Ready:
         """What is to be executed for these variables.
@@ -69,8 +70,11 @@ class PlainField:
     def _bind(self, use: Use, variables: Any) -> Bound:
         arguments = python_arguments(use.field, argument_values(use.field, use.node, variables))
         found = _BINDERS[type(use.declaration)](use.declaration, arguments)
-        if not _reads_variables(use.node):
-            self._fixed[use.number] = found
+        if use.number not in self._varying:
+            if _reads_variables(use.node):
+                self._varying.add(use.number)
+            else:
+                self._fixed[use.number] = found
         return found
 
 
