@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "procrastinate.contrib.django",
     "strawberry_django",
+    "backend.migration_safety",
     "backend.accounts",
     "backend.payers",
     "backend.claims",
@@ -59,6 +60,11 @@ TEMPLATES = [
 
 DATABASES = databases(ENVIRONMENT)
 DATABASE_ROUTERS: list[str] = []
+MIGRATION_SAFETY = {
+    "SCRATCH": "backend.config.scratch.scratch_database",
+    "OWNER": "owner",
+    "TENANT_COLUMN": "organization_id",
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

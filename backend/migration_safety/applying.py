@@ -1,0 +1,60 @@
+"""Applies one migration as `migrate_safely` does and as a rehearsal must see it."""
+
+from collections.abc import Callable
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
+
+from backend.migration_safety.locking import LOCK_TIMEOUT_MS, lock_timeout, with_retries
+
+INVALID_INDEXES = """
+SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+WHERE NOT x.indisvalid AND i.relnamespace = current_schema()::regnamespace AND i.relkind = 'i'
+  AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = x.indexrelid)
+ORDER BY 1
+"""
+
+
+def apply(
+    executor: MigrationExecutor,
+    state: ProjectState,
+    migration: Migration,
+    *,
+    limit: int | None = LOCK_TIMEOUT_MS,
+    backward: bool = False,
+    on_wait: Callable[[int], None] | None = None,
+) -> ProjectState:
+    """The state after the migration (before it, if `backward`).
+
+    It waits at most `limit` milliseconds for each lock and is tried again until it gets them; None leaves the waiting
+    as the session has it and tries once, as Django's `migrate`. What an interrupted attempt may have left of a
+    migration outside of a transaction is resumed by operations that look before they act.
+
+    Raises:
+        django.db.utils.OperationalError: the locks were not to be had.
+    """
+
+    def once() -> ProjectState:
+        work = executor.unapply_migration if backward else executor.apply_migration
+        found: ProjectState = work(state.clone(), migration)
+        return found
+
+    if limit is None:
+        return once()
+    with lock_timeout(executor.connection, limit):
+        return with_retries(once, on_wait=on_wait)
+
+
+def drop_invalid_indexes(connection: BaseDatabaseWrapper) -> list[str]:
+    """The names of the indexes that an interrupted CONCURRENTLY left, which are gone now.
+
+    SQL: 1, and 1 for each; their locks let everything but DDL pass.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(INVALID_INDEXES)
+        names = [name for (name,) in cursor.fetchall()]
+        for name in names:
+            cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {connection.ops.quote_name(name)}")
+    return names

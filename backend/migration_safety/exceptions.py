@@ -1,0 +1,15 @@
+"""How a migration answers for breaking a rule of the linter or of the rehearsal.
+
+`safety_exceptions = {"rule": "reason"}` on the migration, or on the class of an operation that knows better. A reason
+is a sentence; an empty one excuses nothing.
+"""
+
+from django.db.migrations import Migration
+
+
+def reasons(migration: Migration) -> dict[str, str]:
+    """The reasons by rule that a migration and its operations give."""
+    found: dict[str, str] = {}
+    for source in (*migration.operations, migration):
+        found |= getattr(source, "safety_exceptions", {})
+    return {rule: reason.strip() for rule, reason in found.items() if reason.strip()}

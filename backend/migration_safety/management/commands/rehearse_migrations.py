@@ -1,0 +1,71 @@
+"""`manage.py rehearse_migrations`: what migrations do to the code that runs beside them, by running them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from backend.migration_safety import selection
+from backend.migration_safety.locking import LOCK_TIMEOUT_MS
+from backend.migration_safety.rehearsal.engine import LEAST_ROWS, ROWS
+from backend.migration_safety.rehearsal.presentation import table
+from backend.migration_safety.rehearsal.run import rehearse
+
+
+class Command(BaseCommand):
+    """Exit code 0: all pass; 1: one does not; 2: nothing could be rehearsed."""
+
+    help = (
+        "Runs migrations forward, backward and forward on a throw-away database with synthetic rows, under the"
+        " statements of the code before them. Without arguments: those that the database lacks."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Which migrations, how many rows, how they are deployed, and the form of the answer."""
+        selection.add_arguments(parser)
+        parser.add_argument("--rows", type=int, default=ROWS, help=f"synthetic rows per table (default {ROWS})")
+        parser.add_argument(
+            "--plain",
+            action="store_true",
+            help="as Django's migrate applies them, without migrate_safely's lock_timeout",
+        )
+        parser.add_argument("--format", choices=("table", "json"), default="table")
+        parser.add_argument("--output", type=Path, help="a file for the answer, instead of standard output")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Rehearses.
+
+        Raises:
+            CommandError: no such migration, or too few rows to tell a scan from a look at the catalog.
+        """
+        if options["rows"] < LEAST_ROWS:
+            raise CommandError(f"--rows must be at least {LEAST_ROWS}.", returncode=2)
+        chosen = selection.choose(options["migrations"], options["since"])
+        reports = (
+            rehearse(
+                chosen,
+                rows=options["rows"],
+                limit=None if options["plain"] else LOCK_TIMEOUT_MS,
+                on_progress=self._progress if options["verbosity"] else lambda _text: None,
+            )
+            if chosen
+            else []
+        )
+        if options["format"] == "json":
+            answer = json.dumps({"reports": [report.as_json() for report in reports]}, indent=2)
+        elif reports:
+            answer = table(reports, colour=options["output"] is None and self.stdout.isatty())
+        else:
+            answer = "No migration to rehearse."
+        if options["output"]:
+            options["output"].write_text(answer + "\n")
+        else:
+            self.stdout.write(answer)
+        if not all(report.passed for report in reports):
+            sys.exit(1)
+
+    def _progress(self, text: str) -> None:
+        self.stderr.write(self.style.NOTICE(text))

@@ -1,0 +1,173 @@
+"""A rehearsal finds what a migration would do to the code that runs beside it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import IntegrityError, connections, migrations, models
+from django.db.migrations.state import ProjectState
+
+from backend.migration_safety.applying import apply
+from backend.migration_safety.rehearsal.engine import Rehearsal
+from backend.migration_safety.rehearsal.verdict import Report
+from backend.migration_safety.scratch import redirected, scratch_database
+from tests.backend.migration_cases import NAIVE, Case, base_migration, base_state
+
+ROWS = 1_000
+QUICK = {
+    "add_column_without_lock_timeout",
+    "add_not_null_column_with_python_default",
+    "add_index",
+    "change_type",
+    "enable_rls_without_policy",
+    "backfill_in_one_update",
+}
+
+
+@contextmanager
+def shop(limit: int | None = 100) -> Iterator[Rehearsal]:
+    """A rehearsal on a scratch database with the tables of the shop."""
+    with scratch_database() as scratch, redirected(scratch) as connection:
+        rehearsal = Rehearsal(connection, scratch, rows=ROWS, limit=limit)
+        apply(rehearsal.executor, ProjectState(), base_migration())
+        yield rehearsal
+
+
+def rehearsed(case: Case) -> Report:
+    with shop(case.limit) as rehearsal:
+        report, _state = rehearsal.rehearse(case.migration(), base_state())
+    return report
+
+
+@pytest.mark.parametrize("case", [case for case in NAIVE if case.name in QUICK], ids=lambda case: case.name)
+def test_a_migration_breaks_exactly_the_rules_that_it_breaks(database: str, case: Case) -> None:
+    report = rehearsed(case)
+
+    assert {finding.rule for finding in report.findings} == case.broken
+    assert report.notes == []
+    assert report.passed == (not case.broken)
+
+
+def test_locks_scans_and_rewrites_are_told_exactly(database: str) -> None:
+    report = rehearsed(
+        Case(
+            "two_changes",
+            [
+                migrations.AddField("customer", "age", models.IntegerField(null=True)),
+                migrations.AlterField("order", "quantity", models.BigIntegerField()),
+            ],
+        )
+    )
+
+    assert report.locks == {"shop_customer": "AccessExclusiveLock", "shop_order": "AccessExclusiveLock"}
+    assert report.rewritten == ["shop_order"]
+    added, rewritten, *_recorded = report.statements
+    assert (added.acquired, added.work, added.lock_timeout) == (("shop_customer",), 0, 100)
+    assert (rewritten.acquired, set(rewritten.locks)) == (("shop_order",), {"shop_customer", "shop_order"})
+
+
+def test_what_goes_through_rows_while_an_earlier_lock_is_held_is_found(database: str) -> None:
+    report = rehearsed(
+        Case(
+            "ddl_and_data_in_one_transaction",
+            [
+                migrations.AddField("customer", "age", models.IntegerField(null=True)),
+                migrations.RunSQL("SELECT count(*) FROM shop_order WHERE quantity < 0", ""),
+            ],
+        )
+    )
+
+    assert [finding.rule for finding in report.findings] == ["scan-under-lock"]
+    assert "AccessExclusiveLock on shop_customer" in report.findings[0].message
+
+
+def test_a_reason_excuses_its_rule_and_an_empty_one_nothing(database: str) -> None:
+    index = [migrations.AddIndex("order", models.Index(fields=["code"], name="c_idx"))]
+
+    excused = rehearsed(Case("excused", index, attributes={"safety_exceptions": {"scan-under-lock": "12 rows"}}))
+    unexcused = rehearsed(Case("unexcused", index, attributes={"safety_exceptions": {"scan-under-lock": " "}}))
+
+    assert (excused.passed, [finding.reason for finding in excused.findings]) == (True, ["12 rows"])
+    assert not unexcused.passed
+
+
+def test_a_migration_that_fails_says_why_without_the_values_of_rows(database: str) -> None:
+    with shop() as rehearsal:
+        unique = migrations.AddConstraint("order", models.UniqueConstraint(fields=["status"], name="status_uq"))
+        report, state = rehearsal.rehearse(Case("fails", [unique]).migration(), base_state())
+
+        assert state is None
+        assert [(finding.rule, finding.message) for finding in report.findings] == [
+            ("failed", '23505: could not create unique index "status_uq"')
+        ]
+
+
+def test_rows_that_do_not_come_back_are_found(database: str) -> None:
+    report = rehearsed(
+        Case(
+            "loses_names",
+            [migrations.RunSQL("UPDATE shop_customer SET name = 'x' WHERE id < 10", migrations.RunSQL.noop)],
+        )
+    )
+
+    assert [(finding.rule, finding.message) for finding in report.findings] == [("rows-differ", "shop_customer")]
+
+
+def _half_an_index(_apps: Any, schema_editor: Any) -> None:
+    with suppress(IntegrityError):
+        schema_editor.execute("CREATE UNIQUE INDEX CONCURRENTLY half_idx ON shop_order (status)")
+
+
+def test_an_index_left_invalid_is_found(database: str) -> None:
+    drop = migrations.RunSQL("", "DROP INDEX CONCURRENTLY half_idx")
+    attempt = migrations.RunPython(_half_an_index, migrations.RunPython.noop)
+
+    report = rehearsed(Case("half_an_index", [drop, attempt], atomic=False))
+
+    assert [(finding.rule, finding.message) for finding in report.findings] == [("invalid-index", "half_idx")]
+
+
+def test_every_alias_leads_to_the_scratch_database_and_back(database: str) -> None:
+    with scratch_database() as scratch, redirected(scratch):
+        inside = {alias: connections[alias].settings_dict["NAME"] for alias in connections}
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT current_database(), current_user")
+            assert cursor.fetchone() == (inside["default"], "app")
+    name = psycopg.conninfo.conninfo_to_dict(scratch.owner)["dbname"]
+
+    assert set(inside.values()) == {name}
+    assert {connections[alias].settings_dict["NAME"] for alias in connections} == {database}
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_database WHERE datname = %s", [name])
+        assert cursor.fetchone() == (0,)
+
+
+def test_the_command_exits_1_and_says_in_json_what_is_wrong(database: str, tmp_path: Path) -> None:
+    """contenttypes.0002 drops a column that the code before it reads."""
+    answer = tmp_path / "answer.json"
+
+    with pytest.raises(SystemExit) as left:
+        call_command("rehearse_migrations", "contenttypes.0002", rows=200, format="json", output=answer, verbosity=0)
+
+    (report,) = json.loads(answer.read_text())["reports"]
+    assert left.value.code == 1
+    assert report["migration"] == "contenttypes.0002_remove_content_type_name"
+    assert not report["passed"]
+    assert "SELECT django_content_type: 42703" in str(report["findings"])
+
+
+def test_the_command_refuses_what_it_cannot_rehearse() -> None:
+    with pytest.raises(CommandError, match="not exactly one migration drift") as ambiguous:
+        call_command("rehearse_migrations", "drift.0")
+    with pytest.raises(CommandError, match="--rows must be at least 200") as few:
+        call_command("rehearse_migrations", "drift.0001", rows=10)
+    with pytest.raises(CommandError, match="git diff") as unknown:
+        call_command("rehearse_migrations", since="no-such-revision")
+
+    assert {ambiguous.value.returncode, few.value.returncode, unknown.value.returncode} == {2}
