@@ -7,9 +7,14 @@ is a sentence; an empty one excuses nothing.
 from django.db.migrations import Migration
 
 
-def reasons(migration: Migration) -> dict[str, str]:
-    """The reasons by rule that a migration and its operations give."""
+def given(migration: Migration) -> dict[str, str]:
+    """The reasons by rule that a migration and its operations give, empty ones included."""
     found: dict[str, str] = {}
     for source in (*migration.operations, migration):
         found |= getattr(source, "safety_exceptions", {})
-    return {rule: reason.strip() for rule, reason in found.items() if reason.strip()}
+    return found
+
+
+def reasons(migration: Migration) -> dict[str, str]:
+    """The reasons by rule that count."""
+    return {rule: reason.strip() for rule, reason in given(migration).items() if reason.strip()}

@@ -1,0 +1,135 @@
+"""What the linter says of migrations without running them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import migrations, models
+from django.db.migrations.operations.base import Operation
+
+from backend.migration_safety.lint import squawk
+from backend.migration_safety.lint.lint import Finding, by_operations
+from backend.migration_safety.lint.presentation import as_json, as_sarif, as_text
+from backend.migration_safety.lint.rules import rls_without_policy
+from tests.backend.migration_cases import Case, base_state
+
+ORDER_TENANT = migrations.AddField("order", "organization", models.UUIDField(null=True))
+CUSTOMER_TENANT = migrations.AddField("customer", "organization", models.UUIDField(null=True))
+
+
+def _touch(_apps: Any, _editor: Any) -> None: ...
+
+
+def rules(*operations: Operation, atomic: bool = True, **attributes: Any) -> list[str]:
+    migration = Case("m", list(operations), atomic=atomic, attributes=attributes).migration()
+    return [rule for rule, _message, _index in by_operations(migration, base_state())]
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (migrations.RunPython(_touch), ["irreversible"]),
+        (migrations.RunPython(_touch, migrations.RunPython.noop), []),
+        (migrations.RunSQL("SELECT 1"), ["irreversible"]),
+        (migrations.AddField("order", "n", models.IntegerField(default=0)), ["default-without-db-default"]),
+        (migrations.AddField("order", "n", models.IntegerField(default=0, db_default=0)), []),
+        (migrations.AddField("order", "n", models.IntegerField(default=0, null=True)), []),
+    ],
+)
+def test_one_operation(operation: Operation, expected: list[str]) -> None:
+    assert rules(operation) == expected
+
+
+def test_a_new_table_may_have_any_column() -> None:
+    made = migrations.CreateModel("Thing", [("id", models.BigAutoField(primary_key=True))])
+
+    assert rules(made, migrations.AddField("thing", "n", models.IntegerField(default=0))) == []
+
+
+def test_rows_are_not_changed_while_a_lock_of_the_schema_is_held() -> None:
+    column = migrations.AddField("order", "note", models.TextField(null=True))
+    fill = migrations.RunSQL("UPDATE shop_order SET note = ''", migrations.RunSQL.noop)
+
+    assert rules(column, fill) == ["data-with-schema"]
+    assert rules(fill) == []
+
+
+def test_what_is_not_in_a_transaction_must_be_able_to_go_on() -> None:
+    index = migrations.AddIndex("order", models.Index(fields=["code"], name="a_idx"))
+
+    assert rules(index, ORDER_TENANT, atomic=False) == ["not-resumable", "not-resumable"]
+    assert rules(index, atomic=False) == []
+
+
+def test_keys_of_tenant_tables_carry_the_tenant() -> None:
+    reference = migrations.AddField("order", "twin", models.ForeignKey("shop.Customer", models.PROTECT, null=True))
+    held_by_pair = models.ForeignKey("shop.Customer", models.PROTECT, null=True, db_constraint=False)
+    alone = models.UniqueConstraint(fields=["code"], name="code_uq")
+    with_tenant = models.UniqueConstraint(fields=["organization", "code"], name="pair_uq")
+
+    assert rules(ORDER_TENANT, CUSTOMER_TENANT, reference) == ["tenant-key"]
+    assert rules(ORDER_TENANT, CUSTOMER_TENANT, migrations.AddField("order", "twin", held_by_pair)) == []
+    assert rules(ORDER_TENANT, reference) == []
+    assert rules(ORDER_TENANT, migrations.AddConstraint("order", alone)) == ["tenant-key"]
+    assert rules(ORDER_TENANT, migrations.AddConstraint("order", with_tenant)) == []
+    assert rules(ORDER_TENANT, migrations.AddField("order", "key", models.TextField(unique=True, null=True))) == [
+        "tenant-key"
+    ]
+
+
+def test_an_exception_needs_a_reason() -> None:
+    assert rules(safety_exceptions={"irreversible": ""}) == ["exception-without-reason"]
+
+
+def test_row_level_security_is_enabled_after_its_policy() -> None:
+    enable = 'ALTER TABLE "shop_order" ENABLE ROW LEVEL SECURITY;'
+    policy = 'CREATE POLICY p ON "shop_order" USING (true);'
+
+    assert len(list(rls_without_policy(enable))) == len(list(rls_without_policy(enable + policy))) == 1
+    assert list(rls_without_policy(policy + enable)) == []
+
+
+def test_findings_in_every_form() -> None:
+    path = Path(__file__).resolve()
+    findings = [Finding("shop.m", "irreversible", "no way back", path, 7), Finding("shop.m", "x", "y", path, 1, "tiny")]
+
+    (run,) = json.loads(as_sarif(findings, 1))["runs"]
+
+    assert as_text(findings, 1).splitlines()[0].endswith("test_migration_lint.py:7: irreversible: no way back")
+    assert as_text(findings, 1).splitlines()[-1] == "1 migrations, 1 findings, 1 accepted"
+    assert [item["reason"] for item in json.loads(as_json(findings, 1))["findings"]] == [None, "tiny"]
+    assert [item["ruleId"] for item in run["results"]] == ["irreversible", "x"]
+    assert run["results"][1]["suppressions"] == [{"kind": "inSource", "justification": "tiny"}]
+    assert run["results"][0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 7}
+
+
+def test_without_squawk_the_command_says_what_to_install(
+    database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(CommandError, match="install squawk-cli") as refused:
+        call_command("lint_migrations", "drift.0003")
+
+    assert refused.value.returncode == 2
+
+
+@pytest.mark.skipif(squawk.program() is None, reason="squawk-cli is not installed: its rules are not tried")
+def test_the_command_reads_the_sql_too(database: str, tmp_path: Path) -> None:
+    """accounts.0003 drops and makes a function anew, contenttypes.0002 drops a column."""
+    answer = tmp_path / "answer.json"
+
+    call_command("lint_migrations", "drift.0003", format="json", output=answer)
+    assert json.loads(answer.read_text()) == {"migrations": 1, "findings": []}
+
+    with pytest.raises(SystemExit) as left:
+        call_command("lint_migrations", "contenttypes.0002", format="json", output=answer)
+    found = json.loads(answer.read_text())["findings"]
+    assert left.value.code == 1
+    (dropped,) = [item for item in found if item["rule"] == "ban-drop-column"]
+    assert "RemoveField" in Path(dropped["path"]).read_text().splitlines()[dropped["line"] - 1]
