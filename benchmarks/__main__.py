@@ -25,6 +25,9 @@ COMMANDS = {
     "soak": Command(
         "benchmarks.soak.command", "mixed load by several organizations while processes die, every answer checked"
     ),
+    "migrations": Command(
+        "benchmarks.migrations.command", "27 changes of tables, naive and safe, as rehearsed", fresh_database=True
+    ),
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),

@@ -15,7 +15,8 @@ from backend.migration_safety.lint import squawk
 from backend.migration_safety.lint.lint import Finding, by_operations
 from backend.migration_safety.lint.presentation import as_json, as_sarif, as_text
 from backend.migration_safety.lint.rules import rls_without_policy
-from tests.backend.migration_cases import Case, base_state
+from benchmarks.migrations.shop import Case
+from benchmarks.migrations.shop import state as shop_state
 
 ORDER_TENANT = migrations.AddField("order", "organization", models.UUIDField(null=True))
 CUSTOMER_TENANT = migrations.AddField("customer", "organization", models.UUIDField(null=True))
@@ -26,7 +27,7 @@ def _touch(_apps: Any, _editor: Any) -> None: ...
 
 def rules(*operations: Operation, atomic: bool = True, **attributes: Any) -> list[str]:
     migration = Case("m", list(operations), atomic=atomic, attributes=attributes).migration()
-    return [rule for rule, _message, _index in by_operations(migration, base_state())]
+    return [rule for rule, _message, _index in by_operations(migration, shop_state())]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-# Every kind gives (name, definition). The order of columns is left out: a column that comes back stands last.
+# Every kind gives (name, definition). The order of columns is left out: a column that comes back stands last. So are
+# INVALID indexes: they are what an interrupted attempt left, and a rule of their own.
 _KINDS: Mapping[str, str] = {
     "column": """
         SELECT c.relname || '.' || a.attname, concat_ws(' ', format_type(a.atttypid, a.atttypmod),
@@ -20,8 +21,8 @@ _KINDS: Mapping[str, str] = {
         FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid WHERE {ours}""",
     "index": """
         SELECT c.relname || '.' || i.relname, pg_get_indexdef(x.indexrelid)
-          || CASE WHEN x.indisvalid THEN '' ELSE ' INVALID' END
-        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid WHERE {ours}""",
+        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+        WHERE x.indisvalid AND {ours}""",
     "policy": """
         SELECT c.relname || '.' || p.polname, concat_ws(' ', p.polcmd::text, p.polpermissive::text, p.polroles::text,
           pg_get_expr(p.polqual, p.polrelid), 'CHECK', pg_get_expr(p.polwithcheck, p.polrelid))

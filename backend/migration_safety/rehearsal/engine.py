@@ -115,7 +115,7 @@ class Rehearsal:
 
         try:
             after = apply(self.executor, state, migration, limit=self.limit, on_wait=wait)
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - a migration may raise anything
             report.add("failed", _said(error))
             return None
         finally:
