@@ -1,13 +1,14 @@
-"""Applies one migration as `migrate_safely` does and as a rehearsal must see it."""
+"""Applies migrations as `migrate_safely` does and as a rehearsal must see it."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
-from backend.migration_safety.locking import LOCK_TIMEOUT_MS, lock_timeout, with_retries
+from backend.migration_safety.locking import ATTEMPTS, LOCK_TIMEOUT_MS, lock_timeout, with_retries
 
 INVALID_INDEXES = """
 SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
@@ -23,6 +24,7 @@ def apply(
     migration: Migration,
     *,
     limit: int | None = LOCK_TIMEOUT_MS,
+    attempts: int = ATTEMPTS,
     backward: bool = False,
     on_wait: Callable[[int], None] | None = None,
 ) -> ProjectState:
@@ -33,18 +35,49 @@ def apply(
     migration outside of a transaction is resumed by operations that look before they act.
 
     Raises:
-        django.db.utils.OperationalError: the locks were not to be had.
+        LocksNotToBeHad: other transactions held the locks at every attempt.
     """
 
     def once() -> ProjectState:
-        work = executor.unapply_migration if backward else executor.apply_migration
-        found: ProjectState = work(state.clone(), migration)
+        work = MigrationExecutor.unapply_migration if backward else MigrationExecutor.apply_migration
+        found: ProjectState = work(executor, state.clone(), migration)
         return found
 
     if limit is None:
         return once()
     with lock_timeout(executor.connection, limit):
-        return with_retries(once, on_wait=on_wait)
+        return with_retries(once, attempts=attempts, on_wait=on_wait)
+
+
+class PatientExecutor(MigrationExecutor):
+    """Django's executor, with `apply` for each migration."""
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        *,
+        limit: int,
+        attempts: int,
+        on_start: Callable[[Migration, bool], None],
+        on_wait: Callable[[int], None],
+    ) -> None:
+        super().__init__(connection)
+        self._options: dict[str, Any] = {"limit": limit, "attempts": attempts, "on_wait": on_wait}
+        self._on_start = on_start
+
+    def apply_migration(self, state: ProjectState, migration: Migration, *_faked: bool, **_fake: bool) -> ProjectState:
+        """The state after the migration. Nothing is faked."""
+        return self._apply(state, migration, backward=False)
+
+    def unapply_migration(
+        self, state: ProjectState, migration: Migration, *_faked: bool, **_fake: bool
+    ) -> ProjectState:
+        """The state before the migration. Nothing is faked."""
+        return self._apply(state, migration, backward=True)
+
+    def _apply(self, state: ProjectState, migration: Migration, *, backward: bool) -> ProjectState:
+        self._on_start(migration, backward)
+        return apply(self, state, migration, backward=backward, **self._options)
 
 
 def drop_invalid_indexes(connection: BaseDatabaseWrapper) -> list[str]:

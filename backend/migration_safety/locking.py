@@ -1,5 +1,6 @@
 """Short waits for locks: a statement that would wait long gives up, lets the queue behind it go, and comes again."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error as DatabaseError
+from django.db.utils import OperationalError
 
 LOCK_TIMEOUT_MS = 100  # what live statements may have to wait behind ours
 LOCK_TIMEOUT_LIMIT_MS = 500  # more than this counts as no limit
@@ -14,7 +16,12 @@ ATTEMPTS = 60
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 2.0
 _GAVE_UP = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 
+_log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+
+class LocksNotToBeHad(OperationalError):
+    """Other transactions held the locks at every attempt. Nothing is half done: end them, and run it again."""
 
 
 def gave_up(error: BaseException) -> bool:
@@ -30,15 +37,18 @@ def with_retries(
     `on_wait` is told the number of the attempt that failed.
 
     Raises:
-        django.db.utils.OperationalError: not in so many attempts (about two minutes with 60).
+        LocksNotToBeHad: not in so many attempts (about two minutes with 60).
     """
     pause = _FIRST_PAUSE_SECONDS
     for attempt in range(1, attempts + 1):
         try:
             return work()
         except DatabaseError as error:
-            if not gave_up(error) or attempt == attempts:
+            if not gave_up(error):
                 raise
+            if attempt == attempts:
+                raise LocksNotToBeHad(LocksNotToBeHad.__doc__) from error
+        _log.info("no lock at attempt %d of %d", attempt, attempts)
         if on_wait is not None:
             on_wait(attempt)
         time.sleep(pause)
