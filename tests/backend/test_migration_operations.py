@@ -125,6 +125,25 @@ def test_mirrored_columns_tell_the_same_whichever_is_written(database: str) -> N
     assert updated == [(7, 7), (8, 8)]
 
 
+def test_a_mirror_ends_when_its_release_is_over(database: str) -> None:
+    mirror, end = (
+        kind("order", "quantity", "paid_cents", forward="NEW.quantity", backward="NEW.paid_cents")
+        for kind in (safe.MirrorColumns, safe.UnmirrorColumns)
+    )
+    with shop() as (rehearsal, before):
+        connection = rehearsal.connection.connection
+        untouched = catalog.fingerprint(connection)
+        apply(rehearsal.executor, before, _migration(mirror))
+        mirrored = catalog.fingerprint(connection)
+        apply(rehearsal.executor, before, _migration(end))
+        ended = catalog.fingerprint(connection)
+        apply(rehearsal.executor, before, _migration(end), backward=True)
+        again = catalog.fingerprint(connection)
+
+    assert (ended, again) == (untouched, mirrored)
+    assert ("trigger", "shop_order.shop_order_paid_cents_mirror") in mirrored
+
+
 def test_a_backfill_goes_on_where_it_was_interrupted(database: str) -> None:
     fill = safe.Backfill("customer", "nickname = 'filled'", "nickname IS NULL", batch=10, pause=0)
     with shop() as (rehearsal, before):

@@ -12,6 +12,7 @@ from backend.migration_safety.operations.columns import (
     MirrorColumns,
     RenameFieldOnly,
     SetNotNull,
+    UnmirrorColumns,
 )
 from backend.migration_safety.operations.constraints import AddConstraint, AddUnique
 from backend.migration_safety.operations.indexes import AddIndex, RemoveIndex
@@ -34,4 +35,5 @@ __all__ = [
     "RemoveIndex",
     "RenameFieldOnly",
     "SetNotNull",
+    "UnmirrorColumns",
 ]

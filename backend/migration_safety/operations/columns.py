@@ -216,7 +216,7 @@ class MirrorColumns(StateUnchanged):
 
     def describe(self) -> str:
         """What sqlmigrate says."""
-        return f"Keep {self.old} and {self.new} of {self.model_name} alike"
+        return f"{type(self).__name__} {self.old} and {self.new} of {self.model_name}"
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
         """Function and trigger."""
@@ -257,6 +257,17 @@ class MirrorColumns(StateUnchanged):
     def _there(self, model: Model, editor: BaseDatabaseSchemaEditor) -> str:
         name = literal(self._name(model))
         return f"EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = {relation(model, editor)} AND tgname = {name})"
+
+
+class UnmirrorColumns(MirrorColumns):
+    """Two columns need not tell the same any more; the arguments are those of the MirrorColumns that it ends.
+
+    SQL:
+        DROP TRIGGER table_new_mirror ON table;  -- ACCESS EXCLUSIVE, for a moment
+        DROP FUNCTION table_new_mirror();
+    """
+
+    adds: ClassVar[bool] = False
 
 
 def _column(model: Model, field: str) -> str:
