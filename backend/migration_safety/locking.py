@@ -34,7 +34,7 @@ def with_retries(
 ) -> Result:
     """What `work` gives, tried again with growing pauses while it does not get its locks.
 
-    `on_wait` is told the number of the attempt that failed.
+    `on_wait` is told the number of the attempt that failed; without it the log is.
 
     Raises:
         LocksNotToBeHad: not in so many attempts (about two minutes with 60).
@@ -48,9 +48,10 @@ def with_retries(
                 raise
             if attempt == attempts:
                 raise LocksNotToBeHad(LocksNotToBeHad.__doc__) from error
-        _log.info("no lock at attempt %d of %d", attempt, attempts)
         if on_wait is not None:
             on_wait(attempt)
+        else:
+            _log.info("no lock at attempt %d of %d", attempt, attempts)
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
     raise AssertionError("unreachable")
