@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from backend.detection.config import Config, InvalidConfig
 from backend.detection.dispersion import inflation, median_tau_squared
@@ -111,13 +111,13 @@ class _Verdicts:
 def _judge(
     counts: Sequence[CellCounts], measured: CellStatistics, tested: Bools, spread: Floats, config: Config
 ) -> _Verdicts:
-    p_raw = 2.0 * stats.norm.sf(np.abs(measured.z))
-    p_adjusted = 2.0 * stats.norm.sf(np.abs(measured.z) / spread)
+    p_raw = 2.0 * special.ndtr(-np.abs(measured.z))
+    p_adjusted = 2.0 * special.ndtr(-np.abs(measured.z) / spread)
     q = np.ones(len(counts))
     q[tested] = q_values(p_adjusted[tested])
     q_undispersed = np.ones(len(counts))
     q_undispersed[tested] = q_values(p_raw[tested])
-    half = stats.norm.ppf((1.0 + config.confidence_level) / 2.0) * measured.effect_se * spread
+    half = special.ndtri((1.0 + config.confidence_level) / 2.0) * measured.effect_se * spread
     floors = np.array([config.types[cell.drift_type].min_effect for cell in counts], dtype=np.float64)
     large = np.abs(measured.effect) >= floors
     reasons: list[ReasonNotFlagged | None] = []

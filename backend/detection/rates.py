@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from backend.detection.config import Config
 from backend.detection.statistics import CellStatistics
@@ -120,7 +120,7 @@ def _exact_z(strata: Strata, rows: slice) -> float:
     upper = distribution[seen + 1 :].sum() + half
     lower = distribution[:seen].sum() + half
     tail, sign = (upper, 1.0) if upper <= lower else (lower, -1.0)
-    return sign * float(stats.norm.isf(tail))
+    return -sign * float(special.ndtri(tail))
 
 
 def _hypergeometric(n0: float, n1: float, m: float, low: float, high: float) -> Floats:

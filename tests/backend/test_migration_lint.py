@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from backend.migration_safety.lint import squawk
 from backend.migration_safety.lint.lint import Finding, by_operations
 from backend.migration_safety.lint.presentation import as_json, as_sarif, as_text
 from backend.migration_safety.lint.rules import rls_without_policy
@@ -120,7 +119,6 @@ def test_without_squawk_the_command_says_what_to_install(
     assert refused.value.returncode == 2
 
 
-@pytest.mark.skipif(squawk.program() is None, reason="squawk-cli is not installed: its rules are not tried")
 def test_the_command_reads_the_sql_too(database: str, tmp_path: Path) -> None:
     """accounts.0003 drops and makes a function anew, contenttypes.0002 drops a column."""
     answer = tmp_path / "answer.json"
