@@ -148,10 +148,10 @@ def root_row(description: str, tag: str) -> Any:
     )
 
 
-def root_node(description: str, *, right: Right) -> Any:
-    """A root field that finds any row by its global id; null where the organization has none."""
+def root_node(description: str) -> Any:
+    """A root field that finds any row by its global id, with the right of its type; null where there is none."""
     arguments = (Argument("id", strawberry.ID, "Opaque global id."),)
-    return DeclaredField(RootNode(), description=description, right=right, arguments=arguments)
+    return DeclaredField(RootNode(), description=description, arguments=arguments)
 
 
 def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:

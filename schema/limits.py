@@ -1,10 +1,17 @@
-"""What a document may hold, checked before validation: operation, tokens, depth, aliases. Cost is not counted here."""
+"""What a document may hold, checked before validation: operation, tokens, depth, aliases, repetitions; not its cost."""
 
+from collections import Counter
 from typing import Any
 
 from django.conf import settings
 from graphql import DocumentNode, FieldNode, OperationDefinitionNode, Visitor, parse, visit
-from graphql.language import FragmentDefinitionNode, FragmentSpreadNode, SelectionSetNode, StringValueNode
+from graphql.language import (
+    ExecutableDefinitionNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    SelectionSetNode,
+    StringValueNode,
+)
 
 from backend.core.errors import BadUserInput, LimitExceeded
 
@@ -54,7 +61,8 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
 
     Raises:
         NoSuchOperation, OperationNotNamed: it is not clear what to execute.
-        LimitExceeded: deeper than DRIFTGRAPH_MAX_QUERY_DEPTH, or more aliases than DRIFTGRAPH_MAX_QUERY_ALIASES.
+        LimitExceeded: deeper than DRIFTGRAPH_MAX_QUERY_DEPTH, more aliases than DRIFTGRAPH_MAX_QUERY_ALIASES, or
+            more repetitions of a field than DRIFTGRAPH_MAX_QUERY_REPEATS.
         NulInText: a text that the database cannot keep.
     """
     limits = settings.ENVIRONMENT
@@ -63,6 +71,13 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
     visit(document, literals)
     _within("The number of aliases", literals.aliases, limits.max_query_aliases, "DRIFTGRAPH_MAX_QUERY_ALIASES")
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    for definition in (operation, *fragments.values()):
+        _within(
+            "The number of times that one field is repeated in a selection",
+            max(_repeats(definition).values(), default=0),
+            limits.max_query_repeats,
+            "DRIFTGRAPH_MAX_QUERY_REPEATS",
+        )
     depth = _Depths(fragments).of(operation.selection_set)
     _within("The depth of the query", depth, limits.max_query_depth, "DRIFTGRAPH_MAX_QUERY_DEPTH")
     return operation
@@ -82,6 +97,23 @@ def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode
 def _within(what: str, actual: int, limit: int, setting: str) -> None:
     if actual > limit:
         raise LimitExceeded(what=what, actual=actual, limit=limit, setting=setting)
+
+
+def _repeats(definition: ExecutableDefinitionNode) -> Counter[tuple[str, ...]]:
+    """How often each place of an answer is asked for; validation compares every pair of those who ask."""
+    found: Counter[tuple[str, ...]] = Counter()
+    waiting: list[tuple[tuple[str, ...], SelectionSetNode]] = [((), definition.selection_set)]
+    while waiting:
+        path, selections = waiting.pop()
+        for node in selections.selections:
+            below = path
+            if isinstance(node, FieldNode):
+                below = (*path, node.alias.value if node.alias else node.name.value)
+                found[below] += 1
+            inner = getattr(node, "selection_set", None)
+            if inner is not None:
+                waiting.append((below, inner))
+    return found
 
 
 class _Depths:

@@ -84,12 +84,18 @@ class Query:
     import_batches: Connection[claim_types.ImportBatch] = root_list(
         "Imported files.", claim_types.BATCHES, right=Right.READ, filter_type=ImportBatchFilter
     )
-    node: Node | None = root_node("Any object by its global id; null if the organization has none.", right=Right.READ)
+    node: Node | None = root_node(
+        "Any object by its global id; null if the organization has none. Needs the right to read objects of its type."
+    )
     payers: Connection[payer_types.Payer] = root_list(
         "Payers of the organization.", payer_types.PAYERS, right=Right.READ, filter_type=PayerFilter
     )
 
-    @resolver("Objects by their global ids, in the order asked for; null where there is none.", right=Right.READ)
+    @resolver(
+        "Objects by their global ids, in the order asked for; null where there is none. Needs the right to read"
+        " objects of each type.",
+        right=None,
+    )
     @staticmethod
     async def nodes(
         info: strawberry.Info,

@@ -30,9 +30,12 @@ def _parse_bigint(value: Any) -> int:
 
 def _parse_date(value: Any) -> datetime.date:
     try:
-        return datetime.date.fromisoformat(value)
+        found = datetime.date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise GraphQLError("Date is a calendar date such as 2026-01-31.") from None
+        found = None
+    if found is None or found.isoformat() != value:  # Python reads weeks and dates without hyphens too
+        raise GraphQLError("Date is a calendar date such as 2026-01-31.")
+    return found
 
 
 def _parse_datetime(value: Any) -> datetime.datetime:

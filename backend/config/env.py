@@ -54,6 +54,7 @@ class Environment:
     max_query_tokens: int = 2_000
     max_query_depth: int = 12
     max_query_aliases: int = 50
+    max_query_repeats: int = 50  # of one field in a selection set
     max_input_items: int = 100  # items of a list in a filter
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request

@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, TextField
 
+from backend.detection.types import DriftType
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, RunKind, RunStatus, Source
 
 
@@ -60,3 +62,29 @@ def drift_observations(event_ids: Iterable[uuid.UUID]) -> QuerySet[DriftObservat
     SQL: 1 when evaluated.
     """
     return DriftObservation.objects.filter(event_id__in=list(event_ids)).order_by("-as_of", "-id")
+
+
+def counted_by(event_id: Any) -> Q:
+    """Claims that a drift event counts in its current window, as the condition of a queryset of claims.
+
+    The outcomes are those of COUNT_CLAIMS in aggregation.py: approval looks at what was not denied, failed
+    authorization at what needed one.
+    """
+    claim = {
+        "claim_outcome": ExpressionWrapper(OuterRef("outcome"), output_field=TextField()),
+        "claim_auth_required": ExpressionWrapper(OuterRef("auth_required"), output_field=BooleanField()),
+    }
+    denominator = (
+        Q(drift_type=DriftType.DENIAL_RATE)
+        | Q(drift_type=DriftType.APPROVAL_RATE, claim_outcome__in=("PAID", "PARTIAL"))
+        | Q(drift_type=DriftType.AUTH_FAILURE_RATE, claim_auth_required=True)
+    )
+    event = DriftEvent.objects.annotate(**claim).filter(
+        Q(group_id=None) | Q(group_id=OuterRef("group_id")),
+        denominator,
+        id=event_id,
+        payer_id=OuterRef("payer_id"),
+        current_start__lte=OuterRef("decided_on"),
+        current_end__gte=OuterRef("decided_on"),
+    )
+    return Q(Exists(event), outcome__in=("PAID", "PARTIAL", "DENIED"))

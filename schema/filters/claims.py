@@ -1,11 +1,9 @@
 """What claim lines and imports can be filtered by."""
 
 import strawberry
-from django.db.models import Exists, OuterRef, Q
 
 from backend.claims.models import BatchKind, BatchStatus, ClaimOutcome
-from backend.db.sql import Slot
-from backend.drift.models import DriftEvent
+from backend.drift.selectors import counted_by
 from schema.filters.lookups import (
     BooleanComparison,
     DateComparison,
@@ -22,21 +20,6 @@ from schema.filters.lookups import (
 from schema.filters.payers import GroupOfFilter, PayerOfFilter
 
 
-def _in_window_of(slot: Slot) -> Q:
-    """Claims that a drift event counts in its current window."""
-    return Q(
-        Exists(
-            DriftEvent.objects.filter(
-                Q(group_id=None) | Q(group_id=OuterRef("group_id")),
-                id=slot,
-                payer_id=OuterRef("payer_id"),
-                current_start__lte=OuterRef("decided_on"),
-                current_end__gte=OuterRef("decided_on"),
-            )
-        )
-    )
-
-
 @strawberry.input(description="Conditions on a claim line; all that are given must hold.")
 class ClaimFilter:
     payer: PayerOfFilter | None = nested("The payer.")
@@ -49,8 +32,8 @@ class ClaimFilter:
     authorization_denial: BooleanComparison | None = lookup("auth_denial", "Denied for the lack of authorization.")
     batch: IdComparison | None = lookup("batch_id", "The import that brought it.", key_of("IB", "ImportBatch"))
     drift_event_id: strawberry.ID | None = condition(
-        "claim.in_window_of",
-        _in_window_of,
+        "claim.counted_by",
+        counted_by,
         "Only lines that this drift event counts in its current window.",
         key_of("DE", "DriftEvent"),
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import Enum
+from functools import reduce
+from operator import and_, or_
 from typing import Any, Generic, TypeVar
 
 import strawberry
@@ -152,13 +154,7 @@ def _object(node: object | None, values: dict[str, Any], slots: str, path: str) 
 
 def _field(field: Any, value: Any, values: dict[str, Any], slots: str, path: str) -> tuple[Any, Q]:
     if field.name in ("and_", "or_"):
-        _limit(value, field.name.rstrip("_"))
-        parts = [_object(item, values, slots, path) for item in value]
-        total = Q()
-        for _, one in parts:
-            total = total & one if field.name == "and_" else total | one
-        # An empty "or" has no alternative that could hold.
-        return tuple(shape for shape, _ in parts), total if parts or field.name == "and_" else _nothing(values, slots)
+        return _several(field.name.rstrip("_"), value, values, slots, path)
     if field.name == "not_":
         shape, one = _object(value, values, slots, path)
         return shape, ~one if one else _nothing(values, slots)
@@ -168,6 +164,18 @@ def _field(field: Any, value: Any, values: dict[str, Any], slots: str, path: str
     if isinstance(declared, Lookup):
         return _comparison(declared, value, values, slots)
     return _object(value, values, slots, path)
+
+
+def _several(operator: str, items: list[Any], values: dict[str, Any], slots: str, path: str) -> tuple[Any, Q]:
+    _limit(items, operator)
+    parts = [_object(item, values, slots, path) for item in items]
+    shape, conditions = tuple(shape for shape, _ in parts), [one for _, one in parts]
+    if operator == "and":
+        return shape, reduce(and_, conditions, Q())
+    if not conditions:
+        return shape, _nothing(values, slots)  # no alternative that could hold
+    # Django leaves an empty condition out of an "or"; here it is an alternative that every row meets.
+    return shape, reduce(or_, conditions) if all(conditions) else Q()
 
 
 def _nothing(values: dict[str, Any], slots: str) -> Q:

@@ -14,7 +14,14 @@ from backend.core.actor import Actor
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, EventStatus, RunKind, Source
 from backend.drift.runs import Overrides
-from backend.drift.selectors import decisive_runs, drift_events, drift_observations, drift_tests, live_drift_events
+from backend.drift.selectors import (
+    counted_by,
+    decisive_runs,
+    drift_events,
+    drift_observations,
+    drift_tests,
+    live_drift_events,
+)
 from backend.drift.services import detection_run_execute, detection_run_start
 from backend.payers.models import Payer, ProcedureCode
 
@@ -308,3 +315,16 @@ def test_periods_drift_without_date_or_revenue(actor: Actor, organization: Organ
         assert event.evidence["procedures"][0]["rate"] == pytest.approx(0.6)
         assert set(DriftEvent.objects.values_list("payer__code", flat=True)) == {"c0"}
     assert run.as_of == date(2023, 12, 31)
+
+
+def test_the_claims_of_an_event_are_those_that_it_counts(actor: Actor, organization: Organization) -> None:
+    seed_claims(organization, changed=CHANGED, changed_rate=0.6)
+    _detect(actor, _weeks(1))
+
+    with acting_for(organization.id):
+        found = {
+            event.drift_type: (event.n1, Claim.objects.filter(counted_by(event.id), superseded_at=None).count())
+            for event in DriftEvent.objects.order_by("drift_type")
+        }
+    assert set(found) >= {"DENIAL_RATE", "AUTH_FAILURE_RATE"}
+    assert {kind: counted for kind, (counted, _) in found.items()} == {kind: rows for kind, (_, rows) in found.items()}

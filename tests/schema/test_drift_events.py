@@ -250,3 +250,30 @@ async def test_a_value_that_does_not_fit_is_looked_for_in_the_same_snapshot(
     assert (answer.data, answer.codes) == (None, ["INTERNAL"])
     assert answer.errors[0]["path"] == ["driftEvents", "nodes", 0, "delta"]
     assert (len(made), len(answer.statements), begun) == (2, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("filter_input", "rows"),
+    [
+        ({"or": []}, 0),
+        ({"or": [{}]}, 3),
+        ({"or": [{}, {"harmful": {"eq": False}}]}, 3),
+        ({"or": [{"status": {}}, {"harmful": {"eq": False}}]}, 3),
+        ({"or": [{"harmful": {"eq": False}}]}, 1),
+        ({"or": [{"harmful": {"eq": False}}, {"harmful": {"eq": True}}]}, 3),
+        ({"and": []}, 3),
+        ({"and": [{}, {"harmful": {"eq": False}}]}, 1),
+        ({"not": {}}, 0),
+        ({"not": {"or": []}}, 3),
+    ],
+)
+async def test_conditions_that_say_nothing_hold_for_every_row(
+    organization: Organization, api: Api, filter_input: dict[str, Any], rows: int
+) -> None:
+    await in_thread(_events, organization, 3)
+
+    found = await api.data(
+        "query($f: DriftEventFilter) { driftEvents(filter: $f) { totalCount nodes { id } } }", f=filter_input
+    )
+
+    assert (found["driftEvents"]["totalCount"], len(found["driftEvents"]["nodes"])) == (rows, rows)

@@ -1,5 +1,6 @@
 """Rules that the whole schema keeps: descriptions, rights, orders with their index, isolation of every root field."""
 
+import dataclasses
 import uuid
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_every_root_field_and_mutation_declares_its_right() -> None:
     undeclared = [field.name for field in fields if "right" not in field.metadata]
     open_to_all = [field.name for field in fields if field.metadata.get("right") is None]
     assert undeclared == []
-    assert open_to_all == ["viewer"]
+    assert sorted(open_to_all) == ["node", "nodes", "viewer"]  # these ask for the right of each type
 
 
 def _list_sources() -> list[Any]:
@@ -232,3 +233,43 @@ async def test_a_bug_is_masked(api: Api, monkeypatch: pytest.MonkeyPatch, caplog
     assert patient not in str(answer.errors)
     assert patient not in caplog.text
     assert "request test failed: ValueError" in caplog.text
+
+
+async def test_an_object_is_found_again_with_the_right_to_read_its_type(
+    organization: Organization, api: Api, actor: Actor
+) -> None:
+    def prepare() -> tuple[str, str]:
+        with acting_for(organization.id):
+            run = make.agent_run(make.agent(organization))
+            return encode_id("RU", run.id), encode_id("PY", make.payer(organization).id)
+
+    run, payer = await in_thread(prepare)
+    scoped = api.as_(dataclasses.replace(actor, role=Role.SERVICE, scopes=frozenset({Right.AGENTS_READ})))
+
+    query = "query($id: ID!) { node(id: $id) { id } nodes(ids: [$id]) { id } }"
+    assert await scoped.data(query, id=run) == {"node": {"id": run}, "nodes": [{"id": run}]}
+    refused = await scoped(query, id=payer)
+    assert set(refused.codes) == {"FORBIDDEN"}
+    nobody = await api.as_(None)(query, id=run)
+    assert set(nobody.codes) == {"UNAUTHENTICATED"}
+
+
+@pytest.mark.parametrize(
+    ("part", "times", "refused"),
+    [
+        ("...{viewer{role}}", 50, False),
+        ("...{viewer{role}}", 51, True),
+        ("viewer{role}", 280, True),
+        ("role", 9, False),
+    ],
+)
+async def test_a_field_is_repeated_only_so_often(
+    organization: Organization, api: Api, part: str, times: int, refused: bool
+) -> None:
+    body = part * times if part != "role" else f"viewer {{ {'role ' * times} }}"
+
+    answer = await api(f"{{ {body} }}")
+
+    assert (answer.errors != []) is refused
+    if refused:
+        assert "DRIFTGRAPH_MAX_QUERY_REPEATS" in answer.errors[0]["message"]

@@ -48,6 +48,8 @@ def test_good_values_are_taken(scalar: object, text: Any, value: Any) -> None:
         (Decimal, 1.5),
         (Decimal, False),
         (Decimal, "1e1000000"),
+        (DATE, "2026-W01-1"),
+        (DATE, "20260131"),
         (MOMENT, "0001-01-01T00:00:00+14:00"),
         (DATE, "2026-02-30"),
         (DATE, 5),
