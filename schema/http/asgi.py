@@ -15,6 +15,8 @@ from schema.execution.documents import warm
 from schema.http.app import PATH, GraphQLApp
 from schema.http.health import health
 from schema.http.messages import Receive, Response, Scope, Send
+from schema.http.requests import upload_folder
+from schema.http.upload import remove_leftovers
 
 
 class Application:
@@ -46,6 +48,7 @@ class Application:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
+                    remove_leftovers(upload_folder())
                     await self._reads.open()
                     warm()
                     # What lives as long as the process need not be looked at by every collection of garbage.

@@ -1,5 +1,6 @@
 """Multipart requests: the GraphQL part in memory, files streamed to disk under a limit, removed with the request."""
 
+import fcntl
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,15 +16,17 @@ from schema.http.messages import ClientLeft, HttpError, Receive
 from schema.http.messages import Headers as RequestHeaders
 
 _MAX_PARTS = 20
+_PREFIX = "upload-"
 
 
 @dataclass(slots=True)
 class UploadedFile:
-    """A file of a request, on disk until the request ends."""
+    """A file of a request, on disk until the request ends; it is locked for as long."""
 
     name: str
     path: Path
     size: int = 0
+    handle: IO[bytes] | None = None
 
 
 @dataclass(slots=True)
@@ -38,6 +41,19 @@ class Form:
         for file in self.files.values():
             with suppress(FileNotFoundError):
                 file.path.unlink()
+            if file.handle is not None:
+                file.handle.close()
+
+
+def remove_leftovers(folder: Path) -> int:
+    """How many files of processes that were killed were deleted; those of running ones are locked and stay."""
+    removed = 0
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            removed += 1
+    return removed
 
 
 class _Collector:
@@ -50,7 +66,6 @@ class _Collector:
         self._name, self._parts = "", 0
         self._in_files = 0  # bytes, of all files together
         self._file: UploadedFile | None = None
-        self._handle: IO[bytes] | None = None
         self._headers = Headers()
 
     def callbacks(self) -> dict[str, Callable[..., Any]]:
@@ -61,7 +76,7 @@ class _Collector:
             "on_header_end": self._header_end,
             "on_headers_finished": self._headers_finished,
             "on_part_data": lambda data, start, end: self._data(data[start:end]),
-            "on_part_end": self.close,
+            "on_part_end": self._end,
         }
 
     def _begin(self) -> None:
@@ -86,16 +101,18 @@ class _Collector:
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
         if not self._name:
             raise HttpError(400, "BAD_USER_INPUT", "A part of the request has no name.")
+        if self._name in self.form.files or self._name in self.form.fields:
+            raise HttpError(400, "BAD_USER_INPUT", "Two parts of the request have the same name.")
         if b"filename" in options:
-            handle = tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-", delete=False)  # noqa: SIM115 - kept open
-            self._handle = handle
+            handle = tempfile.NamedTemporaryFile(dir=self._folder, prefix=_PREFIX, delete=False)  # noqa: SIM115 - kept open
             name = options[b"filename"].decode("utf-8", "replace")
-            self._file = self.form.files[self._name] = UploadedFile(name=name, path=Path(handle.name))
+            self._file = self.form.files[self._name] = UploadedFile(name, Path(handle.name), handle=handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         else:
             self.form.fields[self._name] = b""
 
     def _data(self, part: bytes) -> None:
-        if self._file is None or self._handle is None:
+        if self._file is None or self._file.handle is None:
             self.form.fields[self._name] += part
             if len(self.form.fields[self._name]) > self._max_field:
                 raise HttpError(413, "BAD_USER_INPUT", f"The part {self._name} is larger than {self._max_field} bytes.")
@@ -104,12 +121,12 @@ class _Collector:
         self._in_files += len(part)
         if self._in_files > self._max_file:
             raise _too_large(self._max_file)
-        self._handle.write(part)
+        self._file.handle.write(part)
 
-    def close(self) -> None:
-        if self._handle is not None:
-            self._handle.close()
-        self._handle = self._file = None
+    def _end(self) -> None:
+        if self._file is not None and self._file.handle is not None:
+            self._file.handle.flush()
+        self._file = None
 
 
 def _too_large(limit: int) -> HttpError:
@@ -144,11 +161,9 @@ async def read_form(receive: Receive, headers: RequestHeaders, folder: Path, *, 
             more = message.get("more_body", False)
         parser.finalize()
     except FormParserError:
-        collector.close()
         collector.form.remove_files()
         raise HttpError(400, "BAD_USER_INPUT", "The multipart request is damaged or incomplete.") from None
     except BaseException:
-        collector.close()
         collector.form.remove_files()
         raise
     return collector.form

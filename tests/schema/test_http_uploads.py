@@ -1,8 +1,10 @@
 """Files over HTTP to a real server: what is wrong with one is said by code and place, and nothing of it is kept."""
 
 import datetime
+import fcntl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -242,6 +244,30 @@ def test_files_that_are_together_too_large_are_refused(
     answer = httpx.post(f"{site.url}/graphql", headers=token, data=form, files=files, timeout=60)
 
     assert (answer.status_code, site.files()) == (413, [])
+
+
+def test_two_files_of_one_name_are_refused_and_neither_is_kept(
+    site: Serving, organization: Organization, token: dict[str, str]
+) -> None:
+    form = {"operations": operations(IMPORT), "map": '{"0": ["variables.input.file"]}'}
+    files = [("0", ("a.csv", b"first")), ("0", ("b.csv", b"second"))]
+
+    answer = httpx.post(f"{site.url}/graphql", headers=token, data=form, files=files, timeout=60)
+
+    assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
+    assert (site.files(), stored(organization)["ImportBatch"]) == ([], 0)
+
+
+def test_a_server_that_starts_removes_what_a_killed_one_left_and_nothing_else(database: str, tmp_path: Path) -> None:
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    for name in ("upload-left", "upload-held", "other"):
+        (folder / name).write_bytes(b"x")
+    with (folder / "upload-held").open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        with serving(database, tmp_path) as site:
+            assert site.files() == ["uploads/other", "uploads/upload-held"]
 
 
 @pytest.mark.parametrize("change", ["unknown", "expired"])
