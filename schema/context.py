@@ -7,7 +7,7 @@ from typing import Any
 from backend.core.actor import Actor
 from backend.core.errors import Unauthenticated
 from backend.db.reads import Snapshot
-from backend.db.writes import WriteThreads
+from backend.db.writes import RequestWrites, WriteThreads
 from schema.loaders.request import Loaders
 
 
@@ -16,7 +16,7 @@ class Context:
     """The context value of an execution."""
 
     snapshot: Snapshot
-    writes: WriteThreads
+    writes: WriteThreads | RequestWrites
     request_id: str
     principal: Actor | None = None
     idempotency_key: str | None = None

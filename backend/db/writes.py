@@ -4,9 +4,9 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.db import close_old_connections, connections
@@ -27,9 +27,12 @@ class WriteThreads:
 
     async def run(self, service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the service returns, or raises."""
+        return await asyncio.wrap_future(self.submit(service, *args, **kwargs))
+
+    def submit(self, service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """The call, which goes on when nobody waits for it any more."""
         context = contextvars.copy_context()
-        call = partial(context.run, self._guarded, partial(service, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return self._threads.submit(context.run, self._guarded, partial(service, *args, **kwargs))
 
     @staticmethod
     def _guarded(call: Callable[[], T]) -> T:
@@ -51,3 +54,25 @@ class WriteThreads:
     def _close_connection(together: threading.Barrier) -> None:
         together.wait(timeout=10)
         connections.close_all()
+
+
+class RequestWrites:
+    """The same threads for one request, which may end before what it started in them."""
+
+    def __init__(self, threads: WriteThreads) -> None:
+        self._threads = threads
+        self._calls: list[Future[Any]] = []
+
+    async def run(self, service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the service returns, or raises."""
+        call = self._threads.submit(service, *args, **kwargs)
+        self._calls.append(call)
+        return await asyncio.wrap_future(call)
+
+    def when_ended(self, action: Callable[[], None]) -> None:
+        """Does the action once no service of the request runs any more: at once, or in the thread of the last."""
+        for call in self._calls:
+            if not call.done():
+                call.add_done_callback(lambda _: self.when_ended(action))
+                return
+        action()

@@ -14,7 +14,7 @@ from graphql import GraphQLError, OperationType
 
 from backend.core.errors import AppError, DeadlineExceeded
 from backend.db.reads import AnswerOutdated, Reads
-from backend.db.writes import WriteThreads
+from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.errors import present
 from schema.execution.documents import Prepared, prepare
@@ -37,6 +37,7 @@ class Asked:
     variables: dict[str, Any] | None
     headers: Headers
     request_id: str
+    writes: RequestWrites
 
 
 class GraphQLApp:
@@ -86,6 +87,7 @@ class GraphQLApp:
                 challenge = {"www-authenticate": "Bearer"}
                 raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
         request = await read_request(scope, receive, headers)
+        writes = RequestWrites(self._writes)
         try:
             try:
                 refuse_nul(request.variables)
@@ -94,10 +96,11 @@ class GraphQLApp:
                 return _answer(_refused(error), request_id, media_type)
             if scope["method"] == "GET" and prepared.kind is not OperationType.QUERY:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(prepared, request.variables, headers, request_id)
+            asked = Asked(prepared, request.variables, headers, request_id, writes)
             result = await _while_client_waits(self._execute(asked, who), receive)
         finally:
-            request.form.remove_files()
+            # A service that outlasts the deadline, or the client, goes on and reads them.
+            writes.when_ended(request.form.remove_files)
         return _answer(result, request_id, media_type)
 
     async def _execute(self, asked: Asked, who: Principal) -> Answer:
@@ -122,7 +125,7 @@ class GraphQLApp:
         async with self._reads.snapshot(actor.organization_id if actor else None, premise=who.premise) as snapshot:
             context = Context(
                 snapshot=snapshot,
-                writes=self._writes,
+                writes=asked.writes,
                 request_id=asked.request_id,
                 principal=actor,
                 idempotency_key=asked.headers.get("idempotency-key") or None,

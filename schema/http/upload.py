@@ -1,4 +1,4 @@
-"""Multipart requests: the GraphQL part in memory, files streamed to disk under a limit, removed with the request."""
+"""Multipart requests: the GraphQL part in memory, files streamed to disk under a limit, removed after the request."""
 
 import fcntl
 import tempfile
@@ -21,7 +21,7 @@ _PREFIX = "upload-"
 
 @dataclass(slots=True)
 class UploadedFile:
-    """A file of a request, on disk until the request ends; it is locked for as long."""
+    """A file of a request, on disk until the request and what it started end; it is locked for as long."""
 
     name: str
     path: Path

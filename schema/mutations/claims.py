@@ -89,7 +89,8 @@ class ImportRollbackPayload(MutationPayload):
 @strawberry.type
 class ClaimMutations:
     @resolver(
-        "Takes a file in. The same bytes again give the same batch and add nothing.",
+        "Takes a file in. The same bytes again give the same batch and add nothing. An import that outlasts the"
+        " deadline (TIMEOUT) goes on: sending the file again finds its batch.",
         right=Right.IMPORT,
     )
     @staticmethod

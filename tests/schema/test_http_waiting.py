@@ -1,0 +1,96 @@
+"""Requests while another transaction holds what a write needs: reads go on, writes give up, imports keep their file."""
+
+import asyncio
+import dataclasses
+import datetime
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from django.conf import settings
+
+from backend.accounts.models import ApiToken, Organization
+from backend.accounts.services import secret_hash
+from backend.claims.models import ImportBatch
+from backend.core.tenancy import acting_for
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from backend.payers.services import organization_lock
+from schema.http.app import GraphQLApp
+from schema.http.requests import upload_folder
+from tests.threads import in_thread
+
+FILE = (
+    "claim_id,payer,procedure_code,submitted_date,decided_date,outcome,billed_amount\n"
+    "C1,Acme,99213,2025-01-02,2025-01-20,PAID,10.00\n"
+)
+IMPORT = "mutation($input: ClaimsImportInput!) { claimsImport(input: $input) { importBatch { status } } }"
+
+
+def _token(organization: Organization) -> dict[str, str]:
+    secret = "dg_" + organization.id.hex.ljust(43, "w")
+    with acting_for(organization.id):
+        ApiToken.objects.create(
+            organization=organization,
+            name="waiting",
+            hash=secret_hash(secret),
+            role="ADMIN",
+            scopes=["read", "import"],
+            expires_at=datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC),
+        )
+    return {"authorization": f"Bearer {secret}"}
+
+
+@asynccontextmanager
+async def _held(organization: Organization, *, token: bool) -> AsyncIterator[None]:
+    """While another transaction holds the organization's tokens, or its claims."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with acting_for(organization.id):
+            if token:
+                list(ApiToken.objects.select_for_update())
+            else:
+                organization_lock(organization.id)
+            held.set()
+            release.wait(60)
+
+    holder = asyncio.create_task(in_thread(hold))
+    await asyncio.to_thread(held.wait, 60)
+    try:
+        yield
+    finally:
+        release.set()
+        await holder
+
+
+def _client(reads: Reads, threads: WriteThreads) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=GraphQLApp(reads, threads))  # type: ignore[arg-type]  # ASGI dictionaries
+    return httpx.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+def _of(organization: Organization, model: Any, field: str) -> list[Any]:
+    with acting_for(organization.id):
+        return list(model.objects.values_list(field, flat=True))
+
+
+async def test_an_import_that_outlasts_the_deadline_goes_on_with_its_file(
+    reads: Reads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, threads = await in_thread(_token, organization), WriteThreads(2)
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, deadline_seconds=2.0))
+    operations = orjson.dumps({"query": IMPORT, "variables": {"input": {"file": None}}}).decode()
+    form = {"operations": operations, "map": '{"0": ["variables.input.file"]}'}
+
+    async with _client(reads, threads) as http, _held(organization, token=False):
+        answer = await http.post("/graphql", headers=token, data=form, files={"0": ("a.csv", FILE)})
+        kept = len(list(upload_folder().iterdir()))
+    await asyncio.to_thread(threads.close)
+
+    assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
+    assert (kept, list(upload_folder().iterdir())) == (1, [])
+    assert await in_thread(_of, organization, ImportBatch, "status") == ["LOADED"]
