@@ -138,7 +138,7 @@ def choose_organization(session: SessionBase, *, user_id: uuid.UUID, organizatio
 def token_use_is_due(token_id: uuid.UUID) -> bool:
     """Whether this use of a token is to be recorded: at most once a minute and process; costs no statement.
 
-    The caller hands `token_use_record` to a write thread, so that reading waits for no write.
+    The caller hands `token_use_record` to a write thread and does not wait, so that reading waits for no write.
     """
     now = time.monotonic()
     with _uses_lock:

@@ -42,6 +42,7 @@ class Environment:
     execution: str = "auto"  # auto: SQL-made JSON, then compiled; compiled: without SQL; reference: graphql-core alone
     document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
     write_threads: int = 8  # threads per process that run services
+    write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then
     deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
     max_body_bytes: int = 1_000_000  # a GraphQL request without files
     max_import_bytes: int = 2_000_000_000  # one file of claim outcomes

@@ -97,6 +97,10 @@ class Unavailable(AppError):
     retryable = True
 
 
+class LockedOut(Unavailable):
+    """Another transaction holds what this one needs. Try again."""
+
+
 class ReadOnly(AppError):
     """The server takes no writes right now. Try again later."""
 

@@ -3,12 +3,16 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.db import connection, transaction
 
 from backend.core.actor import Actor
 
 SET_ORGANIZATION = "SELECT set_config('app.organization_id', %s, true)"
+SET_PATIENCE = ", set_config('lock_timeout', %s, true)"
+PATIENCE: ContextVar[float | None] = ContextVar("PATIENCE", default=None)
+"""Seconds that a transaction waits for a lock; None: as PostgreSQL is set. Of a session, poolers would lose it."""
 
 
 def set_organization(organization_id: uuid.UUID) -> None:
@@ -20,8 +24,11 @@ def set_organization(organization_id: uuid.UUID) -> None:
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("the organization is set inside a transaction")
+    text, values, patience = SET_ORGANIZATION, [str(organization_id)], PATIENCE.get()
+    if patience is not None:
+        text, values = text + SET_PATIENCE, [*values, str(max(1, int(patience * 1000)))]
     with connection.cursor() as cursor:
-        cursor.execute(SET_ORGANIZATION, [str(organization_id)])
+        cursor.execute(text, values)
 
 
 @contextmanager

@@ -9,7 +9,11 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections, connections
+from django.db import OperationalError, close_old_connections, connections
+from psycopg.errors import LockNotAvailable
+
+from backend.core.errors import LockedOut
+from backend.core.tenancy import PATIENCE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +30,11 @@ class WriteThreads:
         self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="write")
 
     async def run(self, service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the service returns, or raises."""
+        """What the service returns, or raises.
+
+        Raises:
+            LockedOut: a lock was not to be had within DRIFTGRAPH_WRITE_LOCK_TIMEOUT_SECONDS; retryable.
+        """
         return await asyncio.wrap_future(self.submit(service, *args, **kwargs))
 
     def submit(self, service: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
@@ -38,8 +46,13 @@ class WriteThreads:
     def _guarded(call: Callable[[], T]) -> T:
         # A connection that PostgreSQL ended meanwhile is replaced instead of failing the first call after it.
         close_old_connections()
+        PATIENCE.set(settings.ENVIRONMENT.write_lock_timeout_seconds)  # in the context of this call alone
         try:
             return call()
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                raise LockedOut from error
+            raise
         finally:
             close_old_connections()
 

@@ -79,13 +79,7 @@ class GraphQLApp:
             raise HttpError(
                 406, "BAD_USER_INPUT", f"This endpoint answers with {GRAPHQL_RESPONSE} or application/json."
             )
-        who = await self._credentials.of(headers)
-        if headers.media_type == MULTIPART:
-            if who.premise is not None:
-                who = await self._credentials.anew(headers)
-            if who.actor is None:
-                challenge = {"www-authenticate": "Bearer"}
-                raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
+        who = await self._principal(headers)
         request = await read_request(scope, receive, headers)
         writes = RequestWrites(self._writes)
         try:
@@ -102,6 +96,20 @@ class GraphQLApp:
             # A service that outlasts the deadline, or the client, goes on and reads them.
             writes.when_ended(request.form.remove_files)
         return _answer(result, request_id, media_type)
+
+    async def _principal(self, headers: Headers) -> Principal:
+        try:
+            async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
+                who = await self._credentials.of(headers)
+                if headers.media_type == MULTIPART and who.premise is not None:
+                    who = await self._credentials.anew(headers)
+        except TimeoutError:
+            late = DeadlineExceeded()
+            raise HttpError(503, late.code, late.message) from None
+        if headers.media_type == MULTIPART and who.actor is None:
+            challenge = {"www-authenticate": "Bearer"}
+            raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
+        return who
 
     async def _execute(self, asked: Asked, who: Principal) -> Answer:
         try:

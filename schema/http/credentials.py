@@ -1,5 +1,8 @@
 """Who sends a request: by bearer token or by session. Rights are checked elsewhere, field by field."""
 
+import asyncio
+import logging
+import uuid
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
@@ -22,6 +25,7 @@ from backend.db.writes import WriteThreads
 from schema.http.messages import Headers, HttpError
 
 _PREFLIGHT_HEADERS = ("x-csrftoken", "x-requested-with", "graphql-require-preflight")
+log = logging.getLogger("driftgraph.http")
 _REMEMBERED = 1_000  # tokens per process
 
 
@@ -46,6 +50,7 @@ class Credentials:
     def __init__(self, reads: Reads, writes: WriteThreads) -> None:
         self._reads, self._writes = reads, writes
         self._known: LeastRecent[bytes, Principal] = LeastRecent(_REMEMBERED)
+        self._recording: dict[uuid.UUID, asyncio.Task[bool]] = {}
 
     async def of(self, headers: Headers) -> Principal:
         """Who asks, perhaps with a premise.
@@ -83,9 +88,24 @@ class Credentials:
         if known is None:
             known = await self._looked_up(key)
         actor = known.actor
-        if actor is not None and actor.token_id is not None and token_use_is_due(actor.token_id):
-            await self._writes.run(token_use_record, actor)
+        if actor is not None:
+            self._note_use(actor)
         return known
+
+    def _note_use(self, actor: Actor) -> None:
+        """Has the use of a token recorded if it is due; nobody waits for it, and no token takes two threads."""
+        token_id = actor.token_id
+        if token_id is None or token_id in self._recording or not token_use_is_due(token_id):
+            return
+        task = asyncio.create_task(self._writes.run(token_use_record, actor))
+        self._recording[token_id] = task
+
+        def ended(task: "asyncio.Task[bool]") -> None:
+            del self._recording[token_id]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("the use of a token was not recorded: %s", type(error).__name__)
+
+        task.add_done_callback(ended)
 
     async def _looked_up(self, key: bytes) -> Principal:
         self._known.forget(key)

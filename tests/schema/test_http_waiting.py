@@ -16,6 +16,7 @@ from django.conf import settings
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
 from backend.claims.models import ImportBatch
+from backend.core.errors import LockedOut
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
@@ -94,3 +95,52 @@ async def test_an_import_that_outlasts_the_deadline_goes_on_with_its_file(
     assert answer.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
     assert (kept, list(upload_folder().iterdir())) == (1, [])
     assert await in_thread(_of, organization, ImportBatch, "status") == ["LOADED"]
+
+
+async def test_a_read_does_not_wait_for_the_record_of_its_token(reads: Reads, organization: Organization) -> None:
+    token, threads = await in_thread(_token, organization), WriteThreads(1)
+
+    async with _client(reads, threads) as http, _held(organization, token=True):
+        answer = await http.post("/graphql", headers=token, json={"query": "{ payers { totalCount } }"})
+        before = await in_thread(_of, organization, ApiToken, "last_used_at")
+    await asyncio.to_thread(threads.close)
+
+    assert answer.json() == {"data": {"payers": {"totalCount": 0}}}
+    assert before == [None]
+    assert await in_thread(_of, organization, ApiToken, "last_used_at") != [None]
+
+
+async def test_who_asks_is_found_out_within_the_deadline(
+    reads: Reads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, release = WriteThreads(1), threading.Event()
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, deadline_seconds=0.2))
+    threads.submit(release.wait, 60)
+
+    async with _client(reads, threads) as http:
+        cookie = {"cookie": "sessionid=abc"}
+        answer = await http.post("/graphql", headers=cookie, json={"query": "{ __typename }"})
+    release.set()
+    await asyncio.to_thread(threads.close)
+
+    extensions = answer.json()["errors"][0]["extensions"]
+    assert (answer.status_code, extensions["code"], extensions["retryable"]) == (503, "TIMEOUT", True)
+
+
+async def test_a_write_that_waits_for_a_lock_gives_up_and_can_be_tried_again(
+    writes: WriteThreads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = dataclasses.replace(settings.ENVIRONMENT, write_lock_timeout_seconds=0.1)
+    monkeypatch.setattr(settings, "ENVIRONMENT", hasty)
+
+    def write() -> str:
+        with acting_for(organization.id):
+            organization_lock(organization.id)
+        return "done"
+
+    async with _held(organization, token=False):
+        with pytest.raises(LockedOut) as refused:
+            await writes.run(write)
+
+    assert refused.value.retryable
+    assert await writes.run(write) == "done"
