@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -110,27 +111,35 @@ def count_by_severity(run: AgentRun, findings: Sequence[tuple[bytes, FindingInpu
     run.info_count = counts[FindingSeverity.INFO]
 
 
-def states_move(run: AgentRun, fingerprints: Sequence[bytes]) -> None:
-    """Moves the states of the agent's findings on by what a run saw; the caller holds the agent's lock.
+def states_see(run: AgentRun, fingerprints: Sequence[bytes], seen_at: datetime) -> None:
+    """Moves the states of the findings that a run saw; the caller holds the agent's lock.
 
-    New: OPEN. FIXED, or suppressed until a past date, and seen again: REOPENED. Not seen in a newer SUCCEEDED run of
-    the main branch: FIXED. A branch other than main fixes nothing, because its fix may not be merged.
+    New: OPEN. FIXED, or suppressed until a past date, and seen again: REOPENED.
 
-    SQL: 1 if the run has findings, and 1 for a SUCCEEDED run of the main branch.
+    SQL: 1 if the run has findings.
     """
     if fingerprints:
         values: dict[str, Any] = {
             "agent": run.agent_id,
             "organization": run.organization_id,
             "run": run.id,
-            "seen_at": run.started_at,
+            "seen_at": seen_at,
             "source": SOURCE_SUPPRESSION,
             "ids": [uuid7() for _ in fingerprints],
             "fingerprints": list(fingerprints),
         }
         with connection.cursor() as cursor:
             cursor.execute(_MOVE_STATES, values)
-    if run.status == AgentRunStatus.SUCCEEDED and run.branch in MAIN_BRANCHES:
+
+
+def states_fix(agent_id: uuid.UUID, runs: Sequence[AgentRun], seen_at: datetime) -> None:
+    """Marks FIXED what none of these runs, which together are one look at the code, saw; the lock is held.
+
+    Only SUCCEEDED runs of the main branch fix anything: the fix of another branch may not be merged.
+
+    SQL: 1; none where a run failed or is of another branch.
+    """
+    if runs and all(run.status == AgentRunStatus.SUCCEEDED and run.branch in MAIN_BRANCHES for run in runs):
         unsettled = (FindingStatus.OPEN, FindingStatus.REOPENED, FindingStatus.ACKNOWLEDGED)
-        unseen = FindingState.objects.filter(agent_id=run.agent_id, last_seen_at__lt=run.started_at)
-        unseen.filter(status__in=unsettled).update(status=FindingStatus.FIXED)
+        unseen = FindingState.objects.filter(agent_id=agent_id, last_seen_at__lt=seen_at, status__in=unsettled)
+        unseen.update(status=FindingStatus.FIXED)

@@ -1,5 +1,7 @@
 """Stores what a SARIF document says as ended agent runs, one per run of the document; it is read by sarif.py."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -8,6 +10,7 @@ from django.utils import timezone
 from backend.agents.checkout import Checkout
 from backend.agents.checks import MAX_FINDINGS
 from backend.agents.errors import NoCheckout
+from backend.agents.findings import states_fix
 from backend.agents.inputs import FindingInput, MetricInput, ToolInput
 from backend.agents.models import (
     Agent,
@@ -47,7 +50,7 @@ def agent_run_import_sarif(
         NoCheckout: `checkout` is no directory.
         Forbidden, BadAgentName, BadCommit, BadBranch, LimitExceeded; and what read_sarif raises for a document that is
         no SARIF 2.1.0. Then nothing was written.
-    SQL: BEGIN, 2, then 9 per run and 1 per 1,000 findings, COMMIT; 2 per run that was imported before.
+    SQL: BEGIN, 2, then 8 per run and 1 per 1,000 findings, 1, COMMIT; 2 per run that was imported before.
     """
     actor.require(Right.AGENTS_WRITE)
     check_origin(commit, branch)
@@ -63,10 +66,16 @@ def agent_run_import_sarif(
     with write(actor):
         version = next((tool.version for run in runs for tool in run.tools[:1] if tool.version), "")
         agent = agent_ensure(actor, kind=kind, name=name, version=version)
-        return tuple(
-            _import_run(agent, index, run, commit=commit or run.commit or "", branch=branch or _branch(run))
+        seen_at = _seen_at(runs)
+        stored = [
+            _stored_run(agent, index, run, seen_at, commit=commit or run.commit or "", branch=branch or _branch(run))
             for index, run in enumerate(runs)
-        )
+        ]
+        ended = [
+            _conclude(run, source, seen_at) for run, source in zip(stored, runs, strict=True) if run.status in ACTIVE
+        ]
+        states_fix(agent.id, ended, seen_at)
+    return tuple(stored)
 
 
 def _checkout(root: Path) -> Checkout:
@@ -80,8 +89,14 @@ def _branch(run: SarifRun) -> str:
     return branch if len(branch) <= BRANCH_LENGTH and branch.isprintable() else ""
 
 
-def _import_run(agent: Agent, index: int, source: SarifRun, *, commit: str, branch: str) -> AgentRun:
+def _seen_at(runs: Sequence[SarifRun]) -> datetime:
+    """The time of the document, at which all its runs saw what they saw: the latest start that one of them tells."""
     now = timezone.now()
+    # A clock that runs ahead must not make every later run look older than this one.
+    return min(max((run.started_at for run in runs if run.started_at), default=now), now)
+
+
+def _stored_run(agent: Agent, index: int, source: SarifRun, seen_at: datetime, *, commit: str, branch: str) -> AgentRun:
     fresh = AgentRun(
         organization_id=agent.organization_id,
         agent=agent,
@@ -89,25 +104,28 @@ def _import_run(agent: Agent, index: int, source: SarifRun, *, commit: str, bran
         status=AgentRunStatus.RUNNING,
         commit=commit,
         branch=branch,
-        # A clock that runs ahead must not make every later run look older than this one.
-        started_at=min(source.started_at or now, now),
+        started_at=min(source.started_at or seen_at, seen_at),
         sarif_sha256=source.sha256,
         sarif_run_index=index,
     )
     AgentRun.objects.bulk_create([fresh], ignore_conflicts=True)
-    run = AgentRun.objects.select_for_update().get(
+    return AgentRun.objects.select_for_update().get(
         agent=agent, sarif_sha256=source.sha256, sarif_run_index=index, commit=commit, branch=branch
     )
-    if run.status in ACTIVE:
-        conclude(
-            run,
-            status=AgentRunStatus.SUCCEEDED,
-            conclusion=Conclusion(source.conclusion),
-            findings=[_finding(finding) for finding in source.findings],
-            metrics=[MetricInput(m.name, m.value, m.threshold, m.unit or "", m.passed) for m in source.metrics],
-            tools=[ToolInput(tool.name, tool.version, tool.exit_code, tool.skipped) for tool in source.tools],
-            finished_at=min(source.finished_at or now, now),
-        )
+
+
+def _conclude(run: AgentRun, source: SarifRun, seen_at: datetime) -> AgentRun:
+    now = timezone.now()
+    conclude(
+        run,
+        status=AgentRunStatus.SUCCEEDED,
+        conclusion=Conclusion(source.conclusion),
+        findings=[_finding(finding) for finding in source.findings],
+        metrics=[MetricInput(m.name, m.value, m.threshold, m.unit or "", m.passed) for m in source.metrics],
+        tools=[ToolInput(tool.name, tool.version, tool.exit_code, tool.skipped) for tool in source.tools],
+        finished_at=min(source.finished_at or now, now),
+        seen_at=seen_at,
+    )
     return run
 
 

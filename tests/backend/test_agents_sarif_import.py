@@ -10,7 +10,7 @@ from people import at_once
 
 from backend.agents import errors
 from backend.agents.models import AgentKind, AgentRun, Finding, FindingState
-from backend.agents.selectors import findings_of
+from backend.agents.selectors import agent_runs_of, findings_of
 from backend.agents.services import agent_run_import_sarif
 from backend.core.actor import Actor, Role
 from backend.core.errors import AppError, Forbidden
@@ -91,6 +91,39 @@ def test_the_same_document_is_the_same_runs(actor: Actor) -> None:
     assert [run.id for run in first] == [run.id for run in second]
     assert [run.sarif_run_index for run in first] == [0, 1]
     assert before == count(actor) == (2, 3, 2)
+
+
+def scanned(at: str | None, *runs: tuple[str, list[dict]]) -> bytes:
+    """A document with one run per tool, each begun a minute after the one before it."""
+    content = json.loads(document(*(results for _, results in runs)))
+    for minute, (run, (tool, _)) in enumerate(zip(content["runs"], runs, strict=True)):
+        run["tool"]["driver"]["name"] = tool
+        begun = {} if at is None else {"startTimeUtc": f"{at}T03:0{minute}:00Z"}
+        run["invocations"] = [{"executionSuccessful": True} | begun]
+    return json.dumps(content).encode()
+
+
+@pytest.mark.parametrize("at", ["2026-01-02", None], ids=["own times", "no times"])
+def test_the_runs_of_one_document_are_one_look_at_the_code(actor: Actor, at: str | None) -> None:
+    ruff, mypy, bandit = ("ruff", [result("S608", 3)]), ("mypy", [result("arg-type", 4)]), ("bandit", [])
+
+    def statuses() -> dict[str, str]:
+        with acting_for(actor.organization_id):
+            return dict(FindingState.objects.values_list("rule", "status"))
+
+    first = load(actor, scanned(at, ruff, mypy, bandit))
+    assert statuses() == {"S608": "OPEN", "arg-type": "OPEN"}
+    assert [run.baseline_run_id for run in first] == [None] * 3
+    with acting_for(actor.organization_id):
+        assert agent_runs_of(first[0].agent_id).first() == first[-1]
+
+    # An order of runs in which one that sees nothing comes before one that still sees its finding.
+    again = at and "2026-01-03"
+    load(actor, scanned(again, bandit, ruff, ("mypy", [])), commit="b" * 40)
+    assert statuses() == {"S608": "OPEN", "arg-type": "FIXED"}
+
+    load(actor, scanned(at and "2026-01-04", ("ruff", []), mypy), commit="c" * 40)
+    assert statuses() == {"S608": "FIXED", "arg-type": "REOPENED"}
 
 
 def test_another_commit_or_agent_is_another_run(actor: Actor) -> None:
