@@ -48,7 +48,7 @@ def batch_finish(actor: Actor, batch: ImportBatch, result: LoadResult) -> None:
     """
     batch.rows_total, batch.rows_accepted, batch.rows_updated = result.total, result.accepted, result.updated
     batch.rows_duplicate, batch.rows_rejected = result.duplicate, result.rejected
-    batch.rows_warned = result.log.rows_warned
+    batch.rows_warned = result.warned
     batch.date_min, batch.date_max = result.date_min, result.date_max
     batch.finished_at = timezone.now()
     if result.refused:

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from django.db import connection
 
-from backend.claims.issues import IssueLog
 from backend.claims.loading import LoadResult
-from backend.claims.loading_sql import DIMENSIONS
+from backend.claims.loading_sql import DIMENSIONS, DOUBTED, DOUBTS
 from backend.claims.staging import Progress, dimensions_ensure, staging_analyze, staging_copy, staging_open
 from backend.ingestion.outcome_counts_csv import OutcomeCountsReader, StagedCount
 from backend.payers.services import organization_lock
@@ -53,9 +52,9 @@ FROM count_row WHERE verdict IN ('NEW', 'UPDATE')
 ORDER BY payer_id, code_id, measure, period_start, period_end
 """
 
-_TALLY = """
-SELECT verdict, count(*), (array_agg(row_no ORDER BY row_no) FILTER (WHERE verdict = 'OVERLAP'))[1:%s]
-FROM count_row GROUP BY verdict
+_TALLY = f"""
+SELECT verdict, count(*), {DOUBTED}, (array_agg(row_no ORDER BY row_no) FILTER (WHERE verdict = 'OVERLAP'))[1:%s]
+FROM count_row, {DOUBTS} GROUP BY verdict
 """
 
 _SPAN = "SELECT min(period_start), max(period_end) FROM count_stage"
@@ -75,7 +74,7 @@ def stage_counts(
     def lines() -> Iterator[str]:
         for count, issues in reader:
             if issues:
-                result.log.add_row(issues)
+                result.log.add_row(issues, staged_as=None if count is None else count.row_no)
             if count is not None:
                 yield _line(count)
 
@@ -101,18 +100,17 @@ def load_counts(organization_id: uuid.UUID, batch_id: uuid.UUID, result: LoadRes
         staging_analyze("count_row")
         cursor.execute(_SUPERSEDE)
         cursor.execute(_INSERT, [organization_id, batch_id])
-        cursor.execute(_TALLY, [keep])
-        tally = {verdict: (number, rows) for verdict, number, rows in cursor.fetchall()}
+        cursor.execute(_TALLY, [keep, result.log.doubts])
+        tally = {verdict: (number, doubted, rows) for verdict, number, doubted, rows in cursor.fetchall()}
         cursor.execute(_SPAN)
         result.date_min, result.date_max = cursor.fetchone()
-    result.accepted = tally.get("NEW", (0, None))[0]
-    result.updated = tally.get("UPDATE", (0, None))[0]
-    result.duplicate = tally.get("DUPLICATE", (0, None))[0] + result.log.counts["C102"]
-    _report_overlaps(result.log, *tally.get("OVERLAP", (0, [])))
-
-
-def _report_overlaps(log: IssueLog, number: int, rows: list[int]) -> None:
-    log.add_rows("C006", rows, total=number, column="period_start")
+    none: tuple[int, int, list[int]] = (0, 0, [])
+    result.accepted, new_doubted, _ = tally.get("NEW", none)
+    result.updated, updated_doubted, _ = tally.get("UPDATE", none)
+    result.warned = new_doubted + updated_doubted
+    result.duplicate = tally.get("DUPLICATE", none)[0] + result.log.counts["C102"]
+    overlapping, doubted, rows = tally.get("OVERLAP", none)
+    result.log.add_rows("C006", rows, total=overlapping, doubted=doubted, column="period_start")
 
 
 def _line(count: StagedCount) -> str:

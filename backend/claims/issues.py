@@ -29,13 +29,14 @@ FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[
 
 
 class IssueLog:
-    """The issues of one import, in memory bounded by the number of rules."""
+    """The issues of one import, in memory bounded by the number of rules, and one bit per row."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
         self._kept: dict[str, list[Issue]] = {}
         self._errors = 0
         self._warned = 0
+        self._doubts = bytearray()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -48,13 +49,23 @@ class IssueLog:
         """Rows with a warning and no error."""
         return self._warned
 
-    def add_row(self, issues: Iterable[Issue]) -> None:
-        """Takes the issues of one row."""
+    @property
+    def doubts(self) -> bytes:
+        """One bit per row number, set for the staged rows with a warning; numbers as get_bit() of the database counts.
+
+        A row that staging took may still be left out at loading: only then is it known what became of its warning.
+        """
+        return bytes(self._doubts)
+
+    def add_row(self, issues: Iterable[Issue], *, staged_as: int | None = None) -> None:
+        """Takes the issues of one row, with its number if it went on to staging."""
         worst = {issue.severity for issue in issues}
         if Severity.ERROR in worst:
             self._errors += 1
         elif Severity.WARNING in worst:
             self._warned += 1
+            if staged_as is not None:
+                self._doubt(staged_as)
         for issue in issues:
             self.counts[issue.rule_code] += 1
             self._append(issue)
@@ -64,16 +75,17 @@ class IssueLog:
         self.counts[issue.rule_code] += 1
         self._append(issue)
 
-    def add_rows(self, code: str, row_numbers: Sequence[int], *, total: int, column: str = "") -> None:
-        """Takes the first rows that broke a rule, and the number of all of them."""
+    def add_rows(self, code: str, row_numbers: Sequence[int], *, total: int, doubted: int, column: str = "") -> None:
+        """Takes the first rows that broke a rule, the number of all of them, and of those with a warning already."""
         if not total:
             return
         rule = (LOAD_RULES | RULES)[code]
         self.counts[code] += total
         if rule.severity is Severity.ERROR:
             self._errors += total
+            self._warned -= doubted
         elif rule.severity is Severity.WARNING:
-            self._warned += total
+            self._warned += total - doubted
         for row_no in row_numbers:
             self._append(Issue(row_no, code, column or None, rule.severity, rule.message))
 
@@ -95,6 +107,12 @@ class IssueLog:
         ]
         with connection.cursor() as cursor:
             cursor.execute(_INSERT, [organization_id, batch_id, *columns])
+
+    def _doubt(self, row_no: int) -> None:
+        byte, bit = divmod(row_no, 8)
+        if byte >= len(self._doubts):
+            self._doubts.extend(bytes(byte + 1 - len(self._doubts)))
+        self._doubts[byte] |= 1 << bit
 
     def _append(self, issue: Issue) -> None:
         kept = self._kept.setdefault(issue.rule_code, [])

@@ -54,6 +54,7 @@ class LoadResult:
     accepted: int = 0  # new lines
     updated: int = 0  # new versions of known lines
     duplicate: int = 0
+    warned: int = 0  # accepted or updated, with a warning
     date_min: date | None = None
     date_max: date | None = None
     refused: bool = False  # too many errors: nothing was loaded
@@ -79,7 +80,7 @@ def stage_claims(reader: ClaimReader, result: LoadResult, progress: Progress | N
     def lines() -> Iterator[str]:
         for position, (claim, issues) in enumerate(reader):
             if issues:
-                result.log.add_row(issues)
+                result.log.add_row(issues, staged_as=None if claim is None else claim.row_no)
             if claim is not None:
                 yield copy_line(claim)
             if progress is not None and position % ROWS_PER_PROGRESS == 0:
@@ -115,12 +116,14 @@ def load_claims(organization_id: uuid.UUID, batch_id: uuid.UUID, result: LoadRes
         if turns > MAX_TURNS:
             cursor.execute(sql.SURPLUS, [MAX_TURNS])
         _date_sibling_lines(batch_id)
-        cursor.execute(sql.TALLY, [keep])
-        for verdict, number, rows in cursor.fetchall():
+        cursor.execute(sql.TALLY, [keep, result.log.doubts])
+        for verdict, number, doubted, rows in cursor.fetchall():
+            if rule := _VERDICT_RULES.get(verdict):
+                result.log.add_rows(rule, rows, total=number, doubted=doubted)
+                continue
+            result.warned += doubted
             if verdict == "NEW":
                 result.accepted = number
-            elif rule := _VERDICT_RULES.get(verdict):
-                result.log.add_rows(rule, rows, total=number)
             else:
                 result.updated += number
         cursor.execute(sql.DATE_SPAN)

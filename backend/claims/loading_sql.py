@@ -2,6 +2,10 @@
 
 from backend.payers.services import code_system_sql
 
+DOUBTED = "count(*) FILTER (WHERE CASE WHEN row_no < 8 * length(d.bits) THEN get_bit(d.bits, row_no) = 1 END)"
+"""How many rows had a warning before they were loaded, by the bits of DOUBTS; rows beyond its end had none."""
+DOUBTS = "(SELECT %s::bytea AS bits) d"
+
 NO_CODE = "UNKNOWN"
 """Stands for the procedure of a remitted claim without service lines."""
 
@@ -155,10 +159,10 @@ JOIN claim p ON p.id = n.previous_id
 ORDER BY p.payer_id, p.claim_key, p.line_no
 """
 
-TALLY = """
-SELECT verdict, count(*),
+TALLY = f"""
+SELECT verdict, count(*), {DOUBTED},
   (array_agg(row_no ORDER BY row_no) FILTER (WHERE verdict IN ('STALE', 'SURPLUS', 'IMPOSSIBLE')))[1:%s]
-FROM claim_verdict GROUP BY verdict
+FROM claim_verdict, {DOUBTS} GROUP BY verdict
 """
 
 DATE_SPAN = "SELECT min(least(submitted_on, decided_on)), max(greatest(submitted_on, decided_on)) FROM claim_stage"

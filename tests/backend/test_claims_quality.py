@@ -28,6 +28,21 @@ def test_the_score_takes_errors_whole_and_warnings_half(actor: Actor, tmp_path: 
     assert report.rule_counts == {"E002": 1, "W101": 1, "W131": 1}
 
 
+def test_a_row_counts_as_warned_once_and_only_if_it_was_taken(actor: Actor, tmp_path: Path):
+    vague = {"outcome": "DENIED", "payment_date": "", "paid_amount": "0"}
+    load(actor, csv_file(tmp_path, *map(row, range(20))))
+
+    # 20 older denials without a reason, which change nothing; 3 such denials and 2 plain rows of new claims.
+    stale = [row(number, decided_date="2025-01-10", **vague) for number in range(20)]
+    fresh = [row(number, **vague) for number in range(30, 33)]
+    batch = load(actor, csv_file(tmp_path, *stale, *fresh, row(40), row(41), name="b.csv")).batch
+
+    report = report_of(actor, batch)
+    assert (report.rule_counts["W131"], report.rule_counts["W201"]) == (23, 20)
+    assert (batch.rows_accepted, batch.rows_rejected, batch.rows_warned) == (5, 20, 3)
+    assert report.score == pytest.approx(1 - 23 / 2 / 25)
+
+
 def test_issues_are_capped_and_counted_exactly(actor: Actor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     rows = [row(number, authorization_required="perhaps") for number in range(1_010)]
 
