@@ -65,6 +65,12 @@ class LoadResult:
         """Rows that are neither loaded nor known."""
         return max(self.total - self.accepted - self.updated - self.duplicate, 0)
 
+    def refuse(self) -> None:
+        """Forgets what was loaded, for it is taken back; the issues stay."""
+        self.refused = True
+        self.accepted = self.updated = self.duplicate = self.warned = 0
+        self.date_min = self.date_max = None
+
 
 def too_many_errors(result: LoadResult, max_error_share: float) -> bool:
     """Whether more rows than allowed were refused."""

@@ -316,7 +316,12 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
     result.refused = too_many_errors(result, environment.max_import_error_share)
     if not result.refused:
         load = load_counts if counts else load_claims
-        load(actor.organization_id, batch.id, result, environment.max_issues_per_rule)
+        with transaction.atomic():
+            load(actor.organization_id, batch.id, result, environment.max_issues_per_rule)
+            # Some errors only the stored rows bring to light.
+            if too_many_errors(result, environment.max_import_error_share):
+                result.refuse()
+                transaction.set_rollback(True)
     result.log.save(actor.organization_id, batch.id)
     report_make(batch, result, claims=not counts, hidden_cells=hidden_cells)
     batch_finish(actor, batch, result)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from claim_files import HEADER, clp, csv_file, current, load, row, x12_file
+from claim_files import HEADER, PENDING, clp, csv_file, current, load, row, x12_file
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
@@ -128,6 +128,24 @@ def test_too_many_bad_rows_reject_the_batch_and_keep_the_report(actor: Actor, tm
     assert (outcome.batch.status, outcome.batch.rows_rejected) == (BatchStatus.REJECTED, 13)
     counts = counts_of(actor)
     assert (counts["Claim"], counts["Payer"], counts["ImportIssue"], counts["QualityReport"]) == (0, 0, 3, 1)
+
+
+def test_errors_that_only_the_stored_claims_show_reject_the_batch_too(actor: Actor, tmp_path: Path):
+    pending = [row(number, **PENDING) for number in range(3)]
+    load(actor, csv_file(tmp_path, *pending))
+    before = counts_of(actor)
+
+    # Decided before the submitted date that is stored: E201, known only when the rows are loaded.
+    batch = load(actor, x12_file(tmp_path, *(clp(number) for number in range(12)), day="20250102")).batch
+
+    assert (batch.status, batch.error_code) == (BatchStatus.REJECTED, "TOO_MANY_ERRORS")
+    assert (batch.rows_total, batch.rows_accepted, batch.rows_rejected) == (12, 0, 12)
+    after = counts_of(actor)
+    assert (after["Claim"], after["Payer"]) == (before["Claim"], before["Payer"])
+    assert len(current(actor)) == 3
+    with acting_for(actor.organization_id):
+        assert ImportIssue.objects.filter(batch_id=batch.id, rule_code="E201").count() == 3
+        assert QualityReport.objects.filter(batch_id=batch.id).exists()
 
 
 def test_a_few_bad_rows_leave_the_batch_partial(actor: Actor, tmp_path: Path):
