@@ -27,9 +27,13 @@ def from_url(name: str, url: str) -> dict[str, Any]:
     """Django's dictionary for a `postgresql://role:password@host:port/database?option=value` address.
 
     Raises:
-        BadSetting: another scheme or no database name.
+        BadSetting: another scheme, no database name, or a port that is none.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BadSetting(name=name, reason="its host or port is none") from None
     database = unquote(parts.path.lstrip("/"))
     if parts.scheme not in ("postgresql", "postgres") or not database:
         raise BadSetting(name=name, reason="it must be postgresql://role:password@host:port/database")
@@ -40,7 +44,7 @@ def from_url(name: str, url: str) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": options.pop("host", None) or unquote(parts.hostname or ""),
-        "PORT": str(parts.port or ""),
+        "PORT": str(port or ""),
         "OPTIONS": options,
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,

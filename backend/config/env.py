@@ -10,6 +10,7 @@ from backend.core.errors import ConfigurationError
 
 PREFIX = "DRIFTGRAPH_"
 MIN_KEY_LENGTH = 32  # characters
+MAX_PORT = 65_535
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
 
@@ -95,6 +96,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         if (text := source.get(name, "")) != "":
             values[field.name] = _cast(name, cast("type[Any]", field.type), text)
     settings = Environment(**values)
+    if settings.port > MAX_PORT:
+        raise BadSetting(name="DRIFTGRAPH_PORT", reason=f"it must be at most {MAX_PORT}")
     if settings.environment not in ("development", "production"):
         raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
     if settings.execution not in ("auto", "compiled", "reference"):

@@ -22,7 +22,12 @@ def test_values_have_the_type_of_their_field() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("DRIFTGRAPH_PORT", "eighty"), ("DRIFTGRAPH_MAX_PAGE_SIZE", "-17"), ("DRIFTGRAPH_ENVIRONMENT", "staging")],
+    [
+        ("DRIFTGRAPH_PORT", "eighty"),
+        ("DRIFTGRAPH_PORT", "99999"),
+        ("DRIFTGRAPH_MAX_PAGE_SIZE", "-17"),
+        ("DRIFTGRAPH_ENVIRONMENT", "staging"),
+    ],
 )
 def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
     with pytest.raises(BadSetting) as caught:
@@ -53,7 +58,7 @@ def test_an_address_becomes_a_database() -> None:
     assert (found["NAME"], found["OPTIONS"]) == ("drift", {"sslmode": "require"})
 
 
-@pytest.mark.parametrize("url", ["mysql://app@host/db", "postgresql://app@host/"])
+@pytest.mark.parametrize("url", ["mysql://app@host/db", "postgresql://app@host/", "postgresql://app@host:99999/db"])
 def test_another_address_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(BadSetting) as caught:
         from_url("DRIFTGRAPH_DATABASE_URL", url)

@@ -1,6 +1,7 @@
 """`manage.py serve`: database, migrations, demo data once, then server and worker until Ctrl-C."""
 
 import ctypes
+import errno
 import signal
 import socket
 import subprocess
@@ -41,9 +42,11 @@ class Command(BaseCommand):
 
         Raises:
             CommandError: something could not be started, with what to do.
+            OperationalError: there is no database at DRIFTGRAPH_DATABASE_URL.
         """
         console = Console()
-        _refuse_taken_port()
+        _refuse_unusable_address()
+        connections["default"].ensure_connection()
         try:
             if "owner" in settings.DATABASES:
                 call_command("migrate", verbosity=0, interactive=False)
@@ -55,16 +58,20 @@ class Command(BaseCommand):
         sys.exit(_supervise([_server(), _worker()]))
 
 
-def _refuse_taken_port() -> None:
-    """Raises CommandError: two servers on one address would each take some of its requests."""
-    environment = settings.ENVIRONMENT
-    with socket.socket() as probe:
+def _refuse_unusable_address() -> None:
+    """Raises CommandError: nothing can listen there, or two servers on one address would share its requests."""
+    host, port = settings.ENVIRONMENT.host, settings.ENVIRONMENT.port
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((environment.host, environment.port))
-        except OSError:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise CommandError(
+                    f"{host}:{port} is taken. Stop what listens there, or set DRIFTGRAPH_PORT."
+                ) from None
             raise CommandError(
-                f"{environment.host}:{environment.port} is taken. Stop what listens there, or set DRIFTGRAPH_PORT."
+                f"Nothing can listen on {host}:{port} ({error.strerror}). Set DRIFTGRAPH_HOST or DRIFTGRAPH_PORT."
             ) from None
 
 

@@ -1,0 +1,74 @@
+"""What `manage.py` says when the installation is not in order: one sentence and exit code 1, never a traceback."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+UNREACHABLE = "postgresql://app@127.0.0.1:1/driftgraph"
+
+
+def refused(*words: str, cwd: Path = ROOT, **variables: str) -> str:
+    """The one line that the command says; nothing is announced before it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *words],
+        cwd=cwd,
+        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    said = refused("check", DATA_DIR=str(tmp_path / "file"))
+
+    assert "file cannot be used by this user" in said
+    assert "Set DRIFTGRAPH_DATA_DIR" in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PORT": "99999"}, "DRIFTGRAPH_PORT is not valid: it must be at most 65535."),
+        ({"PORT": "eighty"}, "DRIFTGRAPH_PORT is not valid: it must be a int."),
+        ({"ENVIRONMENT": "production"}, "DRIFTGRAPH_SECRET_KEY has its development value."),
+    ],
+    ids=["range", "type", "default-key"],
+)
+def test_a_setting_that_is_not_valid_is_named(variables: dict[str, str], message: str) -> None:
+    assert refused("serve", **variables).startswith(message)
+
+
+def test_an_address_of_another_machine_is_not_called_taken() -> None:
+    said = refused("serve", DATABASE_URL=UNREACHABLE, HOST="192.0.2.1")
+
+    assert "Nothing can listen on 192.0.2.1:8000" in said
+    assert "taken" not in said
+
+
+def test_a_taken_port_is_called_so() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+
+        assert f"127.0.0.1:{port} is taken" in refused("serve", DATABASE_URL=UNREACHABLE, PORT=str(port))
+
+
+def test_nothing_is_announced_where_no_database_answers() -> None:
+    said = refused("serve", DATABASE_URL=UNREACHABLE, PORT=str(free_port()))
+
+    assert said.startswith("The database cannot be reached (DRIFTGRAPH_DATABASE_URL)")
