@@ -47,12 +47,17 @@ def agent_ensure(actor: Actor, *, kind: AgentKind, name: str, version: str = "")
     return agent
 
 
-def check_origin(commit: str, branch: str) -> None:
-    """Raises: BadCommit, BadBranch."""
+def checked_origin(commit: str, branch: str) -> tuple[str, str]:
+    """The commit in lower case, and the branch.
+
+    Raises: BadCommit, BadBranch.
+    """
+    commit = commit.lower()
     if commit and not _COMMIT.fullmatch(commit):
         raise errors.BadCommit(path=("commit",))
     if len(branch) > BRANCH_LENGTH or not branch.isprintable():
         raise errors.BadBranch(limit=BRANCH_LENGTH, path=("branch",))
+    return commit, branch
 
 
 def agent_run_start(
@@ -76,7 +81,7 @@ def agent_run_start(
     SQL: BEGIN, 4 to 6, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
-    check_origin(commit, branch)
+    commit, branch = checked_origin(commit, branch)
     version, trace = VERSION.of(version, "version"), checked_address(external_trace_url, "external_trace_url")
     with write(actor):
         run = AgentRun(

@@ -21,7 +21,7 @@ from backend.agents.models import (
     FindingSeverity,
     Trigger,
 )
-from backend.agents.runs import ACTIVE, BRANCH_LENGTH, agent_ensure, check_origin, conclude
+from backend.agents.runs import ACTIVE, BRANCH_LENGTH, agent_ensure, checked_origin, conclude
 from backend.agents.sarif import read_sarif
 from backend.agents.sarif_model import SarifFinding, SarifRun
 from backend.core.actor import Actor, Right
@@ -53,7 +53,7 @@ def agent_run_import_sarif(
     SQL: BEGIN, 2, then 8 per run and 1 per 1,000 findings, 1, COMMIT; 2 per run that was imported before.
     """
     actor.require(Right.AGENTS_WRITE)
-    check_origin(commit, branch)
+    commit, branch = checked_origin(commit, branch)
     sources = None if checkout is None else _checkout(checkout)
     with within("file"):
         runs = read_sarif(

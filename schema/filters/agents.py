@@ -31,7 +31,7 @@ class AgentRunFilter:
     conclusion: Equality[Conclusion] | None = lookup("conclusion", "What it says.")
     trigger: Equality[Trigger] | None = lookup("trigger", "What started it.")
     branch: TextComparison | None = lookup("branch", "Branch that it looked at.")
-    commit: TextComparison | None = lookup("commit", "Commit that it looked at.")
+    commit: TextComparison | None = lookup("commit", "Commit that it looked at; letters of either case.", str.lower)
     started_at: DateTimeComparison | None = lookup("started_at", "When it began.")
 
 

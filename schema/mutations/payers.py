@@ -24,7 +24,9 @@ class PayerMapInput(MutationInput):
 @strawberry.type(description="The payer that a name leads to.")
 class PayerMapPayload(MutationPayload):
     payer: Payer | None = strawberry.field(default=None, description="The payer; null if the mutation failed.")
-    claims_moved: int = strawberry.field(default=0, description="Claim lines that moved to it, all versions.")
+    claims_moved: int = strawberry.field(
+        default=0, description="Claim lines that moved to it, in their current version."
+    )
 
 
 @strawberry.type

@@ -69,8 +69,12 @@ class ImportBatch(Node):
     rows_updated: int = column("Rows that became a newer version of a known claim line.", "rows_updated")
     rows_rejected: int = column("Rows that were left out.", "rows_rejected")
     rows_warned: int = column("Rows that were taken with a doubt.", "rows_warned")
-    date_min: datetime.date | None = column("First decision date in the file; null without one.", "date_min")
-    date_max: datetime.date | None = column("Last decision date in the file; null without one.", "date_max")
+    date_min: datetime.date | None = column(
+        "Earliest date in the file: of submission or decision, or the start of a period; null without one.", "date_min"
+    )
+    date_max: datetime.date | None = column(
+        "Latest date in the file: of submission or decision, or the end of a period; null without one.", "date_max"
+    )
     created_at: datetime.datetime = column("When the file was received.", "created_at")
     finished_at: datetime.datetime | None = column("When the import ended; null while it runs.", "finished_at")
     error_code: str = column("Why the import failed, as a code; empty if it did not.", "error_code")

@@ -50,6 +50,14 @@ async def test_a_run_is_started_once_per_key(api: Api) -> None:
     assert total == {"agentRuns": {"totalCount": 1}}
 
 
+async def test_a_commit_may_be_written_in_capitals(api: Api) -> None:
+    run = (await _start(api, commit="ABCDEF1"))["agentRun"]
+
+    for condition in ('{eq: "ABCDEF1"}', '{in: ["ABCDEF1"]}'):
+        found = await api.data(f"{{ agentRuns(filter: {{commit: {condition}}}) {{ nodes {{ id commit }} }} }}")
+        assert found == {"agentRuns": {"nodes": [{"id": run["id"], "commit": "abcdef1"}]}}
+
+
 async def test_a_finished_run_shows_what_it_found(api: Api) -> None:
     run = (await _start(api))["agentRun"]
 
