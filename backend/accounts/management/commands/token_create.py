@@ -36,6 +36,10 @@ class Command(BaseCommand):
 
         Raises: CommandError.
         """
+        if not 1 <= options["days"] <= MAX_TOKEN_DAYS:
+            raise CommandError(
+                f"--days must be from 1 to {MAX_TOKEN_DAYS}: a token expires within {MAX_TOKEN_DAYS} days."
+            )
         try:
             organization = organization_named(options["organization"])
             token, secret = token_create(

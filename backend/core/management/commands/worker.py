@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
 
@@ -21,7 +21,12 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="end when the queue is empty")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Works; the first signal lets running jobs finish for 30 s, a second one aborts them."""
+        """Works; the first signal lets running jobs finish for 30 s, a second one aborts them.
+
+        Raises: CommandError.
+        """
+        if options["concurrency"] < 1:
+            raise CommandError("--concurrency must be at least 1.")
         connector = cast("DjangoConnector", app.connector).get_worker_connector()
         with app.replace_connector(connector):
             asyncio.run(_work(concurrency=options["concurrency"], wait=not options["once"]))
