@@ -11,6 +11,7 @@ from backend.core.errors import ConfigurationError
 PREFIX = "DRIFTGRAPH_"
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
+BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
 
@@ -31,7 +32,7 @@ class Environment:
     claim_key: str = DEVELOPMENT_SECRET  # root of the per-organization keys that hash claim numbers
     host: str = "127.0.0.1"
     port: int = 8000
-    data_dir: Path = Path(".data")
+    data_dir: Path = BASE_DIR / ".data"  # given as a relative path: from the working directory
     database_url: str = ""  # role app; empty: the embedded server
     embedded_options: str = ""  # settings of the embedded server, as name=value, comma separated
     owner_database_url: str = ""  # role owner; set only where migrations run

@@ -1,12 +1,10 @@
 """Django settings, derived from backend.config.env; what a deployment may change is decided there, not here."""
 
-from pathlib import Path
-
+from backend.config import env
 from backend.config.databases import databases
-from backend.config.env import read_environment
 
-ENVIRONMENT = read_environment()
-BASE_DIR = Path(__file__).resolve().parents[2]
+ENVIRONMENT = env.read_environment()
+BASE_DIR = env.BASE_DIR
 
 SECRET_KEY = ENVIRONMENT.secret_key
 DEBUG = False

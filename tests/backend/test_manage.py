@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import server
 from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,3 +73,25 @@ def test_nothing_is_announced_where_no_database_answers() -> None:
     said = refused("serve", DATABASE_URL=UNREACHABLE, PORT=str(free_port()))
 
     assert said.startswith("The database cannot be reached (DRIFTGRAPH_DATABASE_URL)")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("organization_create", "Clinic"),
+        ("token_create", "--organization", "Clinic", "--name", "n", "--scope", "read"),
+        ("import_claims", "x.csv", "--organization", "Clinic"),
+        ("detect", "--organization", "Clinic"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_database_without_tables_is_to_be_migrated(words: tuple[str, ...]) -> None:
+    said = refused(*words, DATABASE_URL=server.url("app", "postgres"))
+
+    assert said == "The database lacks tables. Make them with: python manage.py migrate\n"
+
+
+def test_a_worker_without_jobs_at_a_time_is_refused() -> None:
+    said = refused("worker", "--concurrency", "0", DATABASE_URL=UNREACHABLE)
+
+    assert "--concurrency must be at least 1." in said

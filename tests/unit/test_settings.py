@@ -1,5 +1,7 @@
 """Settings from the environment: types, ranges, database addresses, and what production refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from backend.config.databases import databases, from_url
@@ -12,6 +14,14 @@ def test_defaults_need_no_environment() -> None:
     environment = read_environment({})
 
     assert (environment.host, environment.port, environment.is_production) == ("127.0.0.1", 8000, False)
+
+
+def test_the_data_is_in_the_checkout_wherever_a_command_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert read_environment({}).data_dir == Path(__file__).resolve().parents[2] / ".data"
 
 
 def test_values_have_the_type_of_their_field() -> None:
