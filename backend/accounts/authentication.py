@@ -103,7 +103,11 @@ def actor_of_memberships(user_id: uuid.UUID, rows: Sequence[Sequence[Any]], chos
     return Actor(organization_id=organization_id, role=Role(role), user_id=user_id)
 
 
-def _memberships(user_id: uuid.UUID) -> list[tuple[Any, ...]]:
+def memberships_of(user_id: uuid.UUID) -> list[tuple[Any, ...]]:
+    """The person's organizations as (id, name, role).
+
+    SQL: 1.
+    """
     with connection.cursor() as cursor:
         cursor.execute(MEMBERSHIPS_SQL, [user_id])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -121,7 +125,7 @@ def authenticate_session(session_key: str | None) -> Actor:
     user = get_user(request)
     if not user.is_authenticated:
         raise errors.SignedOut
-    return actor_of_memberships(user.pk, _memberships(user.pk), request.session.get(CHOSEN_ORGANIZATION))
+    return actor_of_memberships(user.pk, memberships_of(user.pk), request.session.get(CHOSEN_ORGANIZATION))
 
 
 def choose_organization(session: SessionBase, *, user_id: uuid.UUID, organization_id: uuid.UUID) -> None:
@@ -130,7 +134,7 @@ def choose_organization(session: SessionBase, *, user_id: uuid.UUID, organizatio
     Raises: NotAMember.
     SQL: 1; the session is saved by its middleware.
     """
-    if all(row[0] != organization_id for row in _memberships(user_id)):
+    if all(row[0] != organization_id for row in memberships_of(user_id)):
         raise errors.NotAMember
     session[CHOSEN_ORGANIZATION] = str(organization_id)
 

@@ -28,7 +28,7 @@ class NoMembership(Forbidden):
 
 
 class OrganizationNotChosen(Forbidden):
-    """You belong to several organizations. Choose the one to work for."""
+    """You belong to several organizations. Choose the one to work for at /accounts/organization/."""
 
 
 class NotAMember(Forbidden):
