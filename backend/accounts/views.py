@@ -1,11 +1,13 @@
 """Pages on which people sign in, sign out and choose the organization that they work for."""
 
 import uuid
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.contrib.auth.views import LoginView, LogoutView, RedirectURLMixin
+from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
@@ -18,17 +20,29 @@ from backend.accounts.errors import NoMembership, NotAMember
 _POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-class _GuardedPage:
-    """A page that runs no script, takes nothing from other hosts and is kept nowhere."""
+View = Callable[..., HttpResponseBase]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]  # of the view beside it
+
+def guarded(view: View) -> View:
+    """The view's page, which runs no script, takes nothing from other hosts and is kept nowhere."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
         response["Content-Security-Policy"] = _POLICY
         add_never_cache_headers(response)
         return response
 
+    return answer
 
-class SignIn(_GuardedPage, LoginView):
+
+def _person(request: HttpRequest) -> uuid.UUID:
+    """The id of who is signed in; the pages that ask have seen to it that somebody is."""
+    key: Any = request.user.pk
+    return uuid.UUID(str(key))
+
+
+class SignIn(LoginView):
     """Signing in by e-mail address and password."""
 
     template_name = "accounts/login.html"
@@ -39,16 +53,12 @@ class SignIn(_GuardedPage, LoginView):
         SQL: 1.
         """
         target, choice = super().get_success_url(), reverse("organization")
-        if len(memberships_of(self.request.user.pk)) == 1 or target.partition("?")[0] == choice:
+        if len(memberships_of(_person(self.request))) == 1 or target.partition("?")[0] == choice:
             return target
         return f"{choice}?{urlencode({self.redirect_field_name: target})}"
 
 
-class SignOut(_GuardedPage, LogoutView):
-    """Signing out, by POST alone."""
-
-
-class OrganizationChoice(_GuardedPage, LoginRequiredMixin, RedirectURLMixin, TemplateView):
+class OrganizationChoice(LoginRequiredMixin, RedirectURLMixin, TemplateView):
     """The organizations of the signed-in person, to work for one of them."""
 
     template_name = "accounts/organization.html"
@@ -60,7 +70,7 @@ class OrganizationChoice(_GuardedPage, LoginRequiredMixin, RedirectURLMixin, Tem
         SQL: 1.
         """
         return super().get_context_data(
-            organizations=memberships_of(self.request.user.pk),
+            organizations=memberships_of(_person(self.request)),
             chosen=self.request.session.get(CHOSEN_ORGANIZATION),
             nowhere=NoMembership().message,
             next=self.get_redirect_url(),
@@ -71,7 +81,7 @@ class OrganizationChoice(_GuardedPage, LoginRequiredMixin, RedirectURLMixin, Tem
         """Chooses, and goes where the person wanted to go; an organization that is not the person's is refused."""
         try:
             wanted = uuid.UUID(request.POST.get("organization", ""))
-            choose_organization(request.session, user_id=request.user.pk, organization_id=wanted)
+            choose_organization(request.session, user_id=_person(request), organization_id=wanted)
         except (ValueError, NotAMember):
             return self.render_to_response(self.get_context_data(refusal=NotAMember().message), status=403)
         return HttpResponseRedirect(self.get_success_url())

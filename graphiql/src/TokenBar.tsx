@@ -12,7 +12,7 @@ function statusText(token: string, refused: boolean): string {
     return token === '' ? 'Using your browser session' : 'Using the API token';
   }
   return token === ''
-    ? 'You are not signed in. Paste an API token, or sign in at /admin/ and come back.'
+    ? 'You are not signed in. Paste an API token, or sign in at /accounts/login/ and come back.'
     : 'The server refused this API token: it is unknown, expired or revoked. Paste another one, or clear it.';
 }
 

@@ -5,7 +5,7 @@ export const DRIFT_WORK_LIST = `# Payers that changed how they deny, decide,
 # most money at risk first.
 #
 # 1. Paste an API token into the field above,
-#    or sign in at /admin/ first.
+#    or sign in at /accounts/login/ first.
 # 2. Run with the pink button or Ctrl-Enter.
 # 3. The icons on the left open the documentation
 #    and the explorer, where ticking fields

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import uuid
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 
 from django.conf import settings
+from django.http import parse_cookie
 
 from backend.accounts.authentication import (
     TOKEN_SQL,
@@ -117,11 +117,7 @@ class Credentials:
 
 
 def _session_key(cookie: str) -> str | None:
-    try:
-        found = SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
-    except CookieError:
-        return None
-    return found.value if found else None
+    return parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME) or None
 
 
 def _refuse_foreign(headers: Headers) -> None:
