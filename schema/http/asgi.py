@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 from django.core.asgi import get_asgi_application
 
@@ -15,6 +16,7 @@ from schema.execution.documents import warm
 from schema.http.app import PATH, GraphQLApp
 from schema.http.health import health
 from schema.http.messages import Receive, Response, Scope, Send
+from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 from schema.http.requests import upload_folder
 from schema.http.upload import remove_leftovers
 
@@ -47,6 +49,9 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                if ENDS_WITH_PARENT in os.environ:
+                    # A master that is killed cannot stop its workers, and they would keep the port.
+                    end_with_parent(signal.SIGKILL)
                 try:
                     remove_leftovers(upload_folder())
                     await self._reads.open()

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.backend.workers import until
 from tests.serving import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def data_dir() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _start(data_dir: Path, port: int, output: Path) -> "subprocess.Popen[bytes]":
+def _start(data_dir: Path, port: int, output: Path, *words: str) -> "subprocess.Popen[bytes]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
     environment |= {
         "DRIFTGRAPH_DATA_DIR": str(data_dir),
@@ -39,7 +40,11 @@ def _start(data_dir: Path, port: int, output: Path) -> "subprocess.Popen[bytes]"
     }
     with output.open("wb") as handle:
         return subprocess.Popen(
-            [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment, stdout=handle, stderr=subprocess.STDOUT
+            [sys.executable, "manage.py", "serve", *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
         )
 
 
@@ -95,3 +100,47 @@ def test_one_command_serves_demo_data_and_a_second_start_keeps_it(data_dir: Path
     finally:
         assert _stop(again) == 0
     assert second["data"]["driftEvents"] == data["driftEvents"]
+
+
+def _descendants(process: int) -> list[int]:
+    children = [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [*children, *(below for child in children for below in _descendants(child))]
+
+
+def _lives(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with its parent")
+@pytest.mark.parametrize("killed", ["postgres", "master", "serve"])
+def test_nothing_is_left_when_a_part_is_killed(data_dir: Path, tmp_path: Path, killed: str) -> None:
+    output, port = tmp_path / "out", free_port()
+    server = _start(data_dir, port, output, "--no-demo")
+    processes: list[int] = []
+    try:
+        _wait(server, port, FIRST_START_SECONDS, output)
+        processes = _descendants(server.pid)
+        [master] = [
+            one
+            for one in processes
+            if b"granian\0--interface" in Path(f"/proc/{one}/cmdline").read_bytes()
+            and server.pid == int(Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[1])
+        ]
+        assert _descendants(master)
+        postgres = int((data_dir / "pg/postmaster.pid").read_text().split()[0])
+        os.kill({"postgres": postgres, "master": master, "serve": server.pid}[killed], signal.SIGKILL)
+
+        code = server.wait(timeout=60)
+        assert code == -signal.SIGKILL if killed == "serve" else code != 0
+        assert until(lambda: not any(map(_lives, processes)))
+        assert (f"PostgreSQL ended; see its log under {data_dir}/pg/log." in output.read_text()) == (
+            killed == "postgres"
+        )
+    finally:
+        for one in (server.pid, *processes):
+            if _lives(one):
+                os.kill(one, signal.SIGKILL)
+        server.wait()

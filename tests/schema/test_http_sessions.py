@@ -55,6 +55,14 @@ async def test_a_session_acts_for_the_member_of_an_organization(
     assert answer.json()["data"]["viewer"] == {"role": "ANALYST", "organization": {"name": organization.name}}
 
 
+async def test_a_session_is_found_beside_cookies_of_others(http: httpx.AsyncClient, organization: Organization) -> None:
+    cookie = (await in_thread(_sign_in, organization, "ANALYST"))["cookie"]
+
+    answer = await http.post("/graphql", json=VIEWER, headers={"cookie": f'prefs={{"a":1}}; odd; {cookie}'})
+
+    assert answer.json()["data"]["viewer"]["role"] == "ANALYST"
+
+
 async def test_a_person_without_membership_is_refused(http: httpx.AsyncClient, organization: Organization) -> None:
     cookie = await in_thread(_sign_in, organization, "ANALYST")
 

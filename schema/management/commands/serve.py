@@ -1,13 +1,14 @@
 """`manage.py serve`: database, migrations, demo data once, then server and worker until Ctrl-C."""
 
-import ctypes
 import errno
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,11 +21,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from backend.accounts.models import Organization
+from backend.config.databases import embedded_server
 from backend.core.errors import AppError
 from backend.demo.loading import demo_load
+from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 
 _GRACE_SECONDS = 15
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Command(BaseCommand):
@@ -55,7 +57,10 @@ class Command(BaseCommand):
             raise CommandError(error.message) from None
         connections.close_all()
         _announce(console, token)
-        sys.exit(_supervise([_server(), _worker()]))
+        code = _supervise([_server(), _worker()])
+        if code and (log := _log_of_ended_database()):
+            raise CommandError(f"PostgreSQL ended; see its log under {log}.")
+        sys.exit(code)
 
 
 def _refuse_unusable_address() -> None:
@@ -73,12 +78,6 @@ def _refuse_unusable_address() -> None:
             raise CommandError(
                 f"Nothing can listen on {host}:{port} ({error.strerror}). Set DRIFTGRAPH_HOST or DRIFTGRAPH_PORT."
             ) from None
-
-
-def _end_with_parent() -> None:
-    """Runs in a child: on Linux it is told to stop when this process is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _token_file() -> Path:
@@ -131,22 +130,36 @@ def _announce(console: Console, token: str | None) -> None:
 
 def _server() -> "subprocess.Popen[bytes]":
     environment = settings.ENVIRONMENT
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and constants
-        [
-            *(sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws"),
-            *("--host", environment.host, "--port", str(environment.port), "--log-level", "warning"),
-            "schema.http.asgi:app",
-        ],
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread, and only a system call
+    return _start(
+        *("-m", "granian", "--interface", "asgi", "--no-ws"),
+        *("--host", environment.host, "--port", str(environment.port), "--log-level", "warning"),
+        "schema.http.asgi:app",
     )
 
 
 def _worker() -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "worker"],
+    return _start("manage.py", "worker")
+
+
+def _start(*words: str) -> "subprocess.Popen[bytes]":
+    """A process in a group of its own, so that what it leaves behind can be ended with it."""
+    data_dir = str(settings.ENVIRONMENT.data_dir.resolve())
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and constants
+        [sys.executable, *words],
         cwd=settings.BASE_DIR,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread, and only a system call
+        env={**os.environ, "DRIFTGRAPH_DATA_DIR": data_dir, ENDS_WITH_PARENT: "true"},
+        process_group=0,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread, and only a system call
     )
+
+
+def _log_of_ended_database() -> Path | None:
+    """None where a database answers, or where it is not ours."""
+    environment = settings.ENVIRONMENT
+    if environment.database_url:
+        return None
+    cluster = embedded_server(str(environment.data_dir.resolve()), environment.embedded_options).cluster
+    return None if cluster.answers() else cluster.log
 
 
 def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
@@ -157,7 +170,8 @@ def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
         nonlocal stopping
         stopping = True
 
-    for name in (signal.SIGINT, signal.SIGTERM):
+    # A closed terminal reaches this process alone: the others are in groups of their own.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, stop)
     while not stopping and all(process.poll() is None for process in processes):
         time.sleep(0.1)
@@ -171,4 +185,6 @@ def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
             process.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     return code
