@@ -1,7 +1,7 @@
 """The root of all reads: what can be listed, found by id, and who asks."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 import strawberry_django
@@ -9,8 +9,8 @@ from django.conf import settings
 
 from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
-from backend.core.errors import LimitExceeded
-from schema.context import context_of
+from backend.core.errors import Forbidden, LimitExceeded
+from schema.context import Context, context_of
 from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
 from schema.declared_field import load_node
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
@@ -18,7 +18,7 @@ from schema.filters.claims import ClaimFilter, ImportBatchFilter
 from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter
 from schema.filters.payers import PayerFilter
 from schema.relay.connection import Connection
-from schema.relay.ids import decode_id
+from schema.relay.ids import MalformedId, decode_id
 from schema.relay.node import Node
 from schema.types import agents as agent_types
 from schema.types import alerts as alert_types
@@ -42,6 +42,14 @@ class Viewer:
     role: Role = strawberry.field(description="What the principal may do.")
     rights: list[str] = strawberry.field(description="The rights that follow, such as claims:read; at most 13.")
     organization: Organization = strawberry.field(description="The tenant.")
+
+
+async def _node(context: Context, text: str) -> Any:
+    """The object behind a global id, None without one, or as a value the error that stands at its place in a list."""
+    try:
+        return await load_node(context, *decode_id(text))
+    except (MalformedId, Forbidden) as error:
+        return error
 
 
 @strawberry.type(description="Everything that can be read. Every list is a page of the caller's own organization.")
@@ -92,8 +100,8 @@ class Query:
     )
 
     @resolver(
-        "Objects by their global ids, in the order asked for; null where there is none. Needs the right to read"
-        " objects of each type.",
+        "Objects by their global ids, in the order asked for; null where there is none. An id that is malformed, or of"
+        " a type that the caller has no right to read, gives null and an error at its place; the others are answered.",
         right=None,
     )
     @staticmethod
@@ -104,8 +112,7 @@ class Query:
         limit = settings.ENVIRONMENT.max_input_items
         if len(ids) > limit:
             raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
-        keys = [decode_id(one) for one in ids]  # before any look-up: a malformed id refuses them all
-        return list(await asyncio.gather(*(load_node(context_of(info), *key) for key in keys)))
+        return list(await asyncio.gather(*(_node(context_of(info), one) for one in ids)))
 
     @resolver("Who asks, with which rights, for which organization.", right=None)
     @staticmethod

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import uuid
 from typing import Any
 
 import pytest
@@ -189,6 +190,24 @@ async def test_a_malformed_id_is_refused_by_code_and_is_not_repeated(api: Api, f
 
     assert answer.codes == ["BAD_USER_INPUT"]
     assert not text or text not in str(answer.errors)
+
+
+async def test_a_malformed_id_among_others_is_null_with_an_error_at_its_place(
+    organization: Organization, api: Api
+) -> None:
+    await in_thread(_events, organization, 1)
+    good = await in_thread(_first_event, organization)
+    missing = encode_id("DE", uuid.uuid4())
+
+    answer = await api(
+        "query($ids: [ID!]!) { nodes(ids: $ids) { id } viewer { role } }", ids=["bad", good, missing, "UlUA"]
+    )
+
+    assert answer.data == {"nodes": [None, {"id": good}, None, None], "viewer": {"role": "OWNER"}}
+    assert [(error["path"], error["extensions"]["code"]) for error in answer.errors] == [
+        (["nodes", 0], "BAD_USER_INPUT"),
+        (["nodes", 3], "BAD_USER_INPUT"),
+    ]
 
 
 async def test_a_node_of_another_organization_does_not_exist(

@@ -205,3 +205,20 @@ async def test_a_value_that_does_not_fit_its_type_is_not_shown(ways: _Ways) -> N
     (error,) = answer.errors
     assert error["extensions"]["code"] == "INTERNAL"
     assert "inf" not in error["message"]
+
+
+@pytest.mark.parametrize("role", [Role.OWNER, Role.ANALYST, Role.VIEWER])
+async def test_ids_that_cannot_be_answered_are_null_among_those_that_can(ways: _Ways, role: Role) -> None:
+    event = encode_id("DE", every_value.key(DriftEvent, every_value.BROKEN_EVENT))
+    claim, none = encode_id("CL", uuid.uuid4()), encode_id("ZZ", uuid.uuid4())
+
+    answer = await ways.same(
+        "query($ids: [ID!]!) { payers(first: 1) { nodes { id } } nodes(ids: $ids) { __typename id } }",
+        {"ids": ["bad", event, claim, "", none, event]},
+        role,
+    )
+
+    found = {"__typename": "DriftEvent", "id": event}
+    assert answer.data["nodes"] == [None, found, None, None, None, found]
+    forbidden = [["nodes", 2]] if role is Role.VIEWER else []
+    assert sorted(error["path"] for error in answer.errors) == sorted([["nodes", 0], ["nodes", 3], *forbidden])

@@ -249,7 +249,9 @@ async def test_an_object_is_found_again_with_the_right_to_read_its_type(
     query = "query($id: ID!) { node(id: $id) { id } nodes(ids: [$id]) { id } }"
     assert await scoped.data(query, id=run) == {"node": {"id": run}, "nodes": [{"id": run}]}
     refused = await scoped(query, id=payer)
-    assert set(refused.codes) == {"FORBIDDEN"}
+    assert (refused.data, set(refused.codes)) == ({"node": None, "nodes": [None]}, {"FORBIDDEN"})
+    both = await scoped("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=[payer, run])
+    assert (both.data, both.codes) == ({"nodes": [None, {"id": run}]}, ["FORBIDDEN"])
     nobody = await api.as_(None)(query, id=run)
     assert set(nobody.codes) == {"UNAUTHENTICATED"}
 
