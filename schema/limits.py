@@ -1,14 +1,17 @@
 """What a document may hold, checked before validation: operation, tokens, depth, aliases, repetitions; not its cost."""
 
 from collections import Counter
+from math import isinf
 from typing import Any
 
 from django.conf import settings
 from graphql import DocumentNode, FieldNode, OperationDefinitionNode, Visitor, parse, visit
 from graphql.language import (
     ExecutableDefinitionNode,
+    FloatValueNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    IntValueNode,
     SelectionSetNode,
     StringValueNode,
 )
@@ -22,6 +25,10 @@ class NulInText(BadUserInput):
     """Text may not hold the NUL character: the database cannot keep it."""
 
 
+class NumberTooLarge(BadUserInput):
+    """A number is larger than 64 bits of floating point hold."""
+
+
 class NoSuchOperation(BadUserInput):
     """The document has no operation of that name."""
 
@@ -31,7 +38,7 @@ class OperationNotNamed(BadUserInput):
 
 
 class _Literals(Visitor):
-    """Counts aliases and looks at every text of a document."""
+    """Counts aliases and looks at every text and number of a document."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +50,15 @@ class _Literals(Visitor):
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
         if NUL in node.value:
             raise NulInText
+
+    def enter_int_value(self, node: IntValueNode, *_: Any) -> None:
+        # As in JSON. A text of more digits than Python makes a number of would be a bug of ours to graphql-core.
+        if isinf(float(node.value)):
+            raise NumberTooLarge
+
+    def enter_float_value(self, node: FloatValueNode, *_: Any) -> None:
+        if isinf(float(node.value)):
+            raise NumberTooLarge
 
 
 def parsed(text: str) -> DocumentNode:
@@ -64,6 +80,7 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
         LimitExceeded: deeper than DRIFTGRAPH_MAX_QUERY_DEPTH, more aliases than DRIFTGRAPH_MAX_QUERY_ALIASES, or
             more repetitions of a field than DRIFTGRAPH_MAX_QUERY_REPEATS.
         NulInText: a text that the database cannot keep.
+        NumberTooLarge: a number that is none of JSON's either.
     """
     limits = settings.ENVIRONMENT
     operation = _chosen(document, name)

@@ -17,12 +17,13 @@ _DECIMAL_PLACES = 15  # before and after the point; bigint cents hold no more
 
 
 def _parse_bigint(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or len(str(value)) > len(str(-_INT64)):
-        raise GraphQLError("BigInt is a whole number of 64 bits, as a string or a number.")
+    is_text = isinstance(value, str) and len(value) <= len(str(-_INT64))
     try:
-        number = int(value)
+        number = int(value) if is_text or (isinstance(value, int) and not isinstance(value, bool)) else None
     except ValueError:
-        raise GraphQLError("BigInt is a whole number of 64 bits, as a string or a number.") from None
+        number = None
+    if number is None:
+        raise GraphQLError("BigInt is a whole number of 64 bits, as a string or a number.")
     if not -_INT64 <= number < _INT64:
         raise GraphQLError("BigInt has 64 bits.")
     return number

@@ -33,7 +33,9 @@ def _bad(message: str) -> HttpError:
 def _json(raw: bytes | str, what: str) -> Any:
     try:
         return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        if "infinity" in error.msg:
+            raise _bad(f"{what} holds a number that is larger than 64 bits of floating point hold.") from None
         raise _bad(f"{what} is not valid JSON.") from None
 
 

@@ -270,6 +270,57 @@ async def test_a_hostile_document_is_refused_by_code(
     assert "secret" not in answer.text
 
 
+_MANY = "1" * 5000  # digits: more than Python makes a number of
+_AT_RISK = "{ driftEvents(filter: {revenueAtRisk30d: {gte: NUMBER}}) { totalCount } }"
+_LITERALS = [
+    "{ driftEvents(first: NUMBER) { totalCount } }",
+    "query($n: Int = NUMBER) { driftEvents(first: $n) { totalCount } }",
+    "{ driftEvents { totalCount @skip(if: NUMBER) } }",
+    "{ node(id: NUMBER) { id } }",
+    "{ driftEvents(filter: {firstSeen: {gte: NUMBER}}) { totalCount } }",
+    "{ ...Page } fragment Page on Query { payers(first: NUMBER) { totalCount } }",
+    'mutation { agentRunFinish(input: {id: "x", metrics: [{name: "m", value: NUMBER}]}) { userErrors { code } } }',
+    _AT_RISK,
+]
+_VARIABLES = [
+    "query($n: Int) { driftEvents(first: $n) { totalCount } }",
+    "query($n: Decimal) { driftEvents(filter: {revenueAtRisk30d: {gte: $n}}) { totalCount } }",
+    "query($n: Date) { driftEvents(filter: {firstSeen: {gte: $n}}) { totalCount } }",
+]
+
+
+@pytest.mark.parametrize("number", [_MANY, f"-{_MANY}", "1e400"], ids=["positive", "negative", "exponent"])
+@pytest.mark.parametrize(
+    "request_",
+    [*(f'{{"query": {orjson.dumps(text).decode()}}}' for text in _LITERALS)]
+    + [f'{{"query": "{text}", "variables": {{"n": NUMBER}}}}' for text in _VARIABLES],
+    ids=range(len(_LITERALS) + len(_VARIABLES)),
+)
+async def test_a_number_that_is_too_large_is_refused_and_is_no_bug(
+    http: httpx.AsyncClient, token: dict[str, str], request_: str, number: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    media = {"content-type": "application/json", "accept": GRAPHQL}
+
+    answer = await http.post("/graphql", content=request_.replace("NUMBER", number), headers={**token, **media})
+
+    assert answer.status_code == 400
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["BAD_USER_INPUT"]
+    assert "larger than 64 bits" in answer.json()["errors"][0]["message"]
+    assert _MANY not in answer.text
+    assert [record for record in caplog.records if record.name.startswith("driftgraph")] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "number"), [(_LITERALS[0], "2147483648"), (_AT_RISK, "9" * 308)], ids=["Int", "Decimal"]
+)
+async def test_a_number_that_its_type_does_not_hold_is_refused_by_validation(
+    http: httpx.AsyncClient, token: dict[str, str], query: str, number: str
+) -> None:
+    answer = await http.post("/graphql", json={"query": query.replace("NUMBER", number)}, headers=token)
+
+    assert [error["extensions"]["code"] for error in answer.json()["errors"]] == ["GRAPHQL_VALIDATION_FAILED"]
+
+
 async def test_a_long_mutation_by_get_is_refused_as_well(http: httpx.AsyncClient, token: dict[str, str]) -> None:
     many = " ".join(f"a{n}: claimsMoved" for n in range(900))
     query = f'mutation {{ payerMap(input: {{rawName: "g", payerCode: "g"}}) {{ {many} }} }}'

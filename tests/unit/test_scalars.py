@@ -39,6 +39,10 @@ def test_good_values_are_taken(scalar: object, text: Any, value: Any) -> None:
     [
         (BigIntValue, "9223372036854775808"),
         (BigIntValue, "1" * 5000),
+        pytest.param(BigIntValue, 10**5000, id="more digits than Python writes"),
+        pytest.param(BigIntValue, -(10**5000), id="more digits than Python writes, negative"),
+        pytest.param(Decimal, 10**5000, id="more digits than Python writes, Decimal"),
+        (Decimal, "1" * 5000),
         (BigIntValue, True),
         (BigIntValue, 1.5),
         (BigIntValue, "x"),
