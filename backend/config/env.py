@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,17 +70,24 @@ class Environment:
         return self.environment == "production"
 
 
+_NUMBERS = {int: "a whole number", float: "a number"}
+
+
 def _cast(name: str, kind: type[Any], text: str) -> Any:
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise BadSetting(name=name, reason="it must be true or false")
         return text.lower() == "true"
     convert: Callable[[str], Any] = kind
+    if kind not in _NUMBERS:
+        return convert(text)
     try:
         value = convert(text)
     except ValueError:
-        raise BadSetting(name=name, reason=f"it must be a {kind.__name__}") from None
-    if isinstance(value, (int, float)) and value <= 0:
+        value = nan
+    if not -inf < value < inf:
+        raise BadSetting(name=name, reason=f"it must be {_NUMBERS[kind]}")
+    if value <= 0:
         raise BadSetting(name=name, reason="it must be greater than 0")
     return value
 

@@ -48,6 +48,27 @@ def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("DRIFTGRAPH_PORT", "eighty", "it must be a whole number"),
+        ("DRIFTGRAPH_PORT", "1" * 5000, "it must be a whole number"),
+        ("DRIFTGRAPH_PORT", "9" * 400, "it must be at most 65535"),
+        ("DRIFTGRAPH_PORT", "0", "it must be greater than 0"),
+        ("DRIFTGRAPH_DEADLINE_SECONDS", "soon", "it must be a number"),
+        ("DRIFTGRAPH_DEADLINE_SECONDS", "nan", "it must be a number"),
+        ("DRIFTGRAPH_DEADLINE_SECONDS", "inf", "it must be a number"),
+        ("DRIFTGRAPH_DEADLINE_SECONDS", "-1", "it must be greater than 0"),
+        ("DRIFTGRAPH_PREPARED_STATEMENTS", "perhaps", "it must be true or false"),
+    ],
+)
+def test_a_bad_value_is_told_what_it_must_be(name: str, value: str, reason: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        read_environment({name: value})
+
+    assert caught.value.message == f"{name} is not valid: {reason}."
+
+
+@pytest.mark.parametrize(
     "source",
     [{}, {"DRIFTGRAPH_SECRET_KEY": "s" * 40}, {**KEYS, "DRIFTGRAPH_CLAIM_KEY": "short"}],
     ids=["both", "claim-key", "short"],
