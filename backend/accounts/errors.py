@@ -32,7 +32,7 @@ class OrganizationNotChosen(Forbidden):
 
 
 class NotAMember(Forbidden):
-    """You do not belong to this organization."""
+    """You do not belong to this organization. Choose one of yours at /accounts/organization/."""
 
 
 class BadName(BadUserInput):

@@ -3,6 +3,7 @@
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 from people import member, person
 
 from backend.accounts import authentication, errors
@@ -65,7 +66,7 @@ def test_a_member_of_two_organizations_chooses(organization: Organization, other
     member(other_organization, ann, Role.ADMIN)
     key = signed_in(ann)
 
-    with pytest.raises(errors.OrganizationNotChosen):
+    with pytest.raises(errors.OrganizationNotChosen, match=reverse("organization")):
         authentication.authenticate_session(key)
     session = authentication.session_of(key)
     authentication.choose_organization(session, user_id=ann.id, organization_id=other_organization.id)
@@ -86,7 +87,7 @@ def test_a_choice_ends_with_the_membership(organization: Organization, other_org
     with acting_for(other_organization.id):
         Membership.objects.filter(user=ann).delete()
 
-    with pytest.raises(errors.NotAMember):
+    with pytest.raises(errors.NotAMember, match=reverse("organization")):
         authentication.authenticate_session(key)
     with pytest.raises(errors.NotAMember):
         authentication.choose_organization(session, user_id=ann.id, organization_id=other_organization.id)
