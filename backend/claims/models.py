@@ -112,7 +112,7 @@ class QualityReport(TenantModel):
     )  # payers whose volume differs from earlier batches by more than half
     outliers = models.IntegerField(default=0)  # amounts with a log-MAD over 6
     payer_unmapped = models.IntegerField(default=0)
-    phi_hits = models.IntegerField(default=0)
+    dropped_cells = models.IntegerField(default=0, db_column="phi_hits")  # filled ones of unknown columns, never read
 
     class Meta:
         db_table = "quality_report"

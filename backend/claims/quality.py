@@ -77,12 +77,12 @@ WHERE usual > 0 AND usual_lines >= %s AND abs(rate / usual - 1) > %s ORDER BY pa
 """
 
 
-def report_make(batch: ImportBatch, result: LoadResult, *, claims: bool, hidden_cells: int) -> QualityReport:
+def report_make(batch: ImportBatch, result: LoadResult, *, claims: bool, dropped_cells: int) -> QualityReport:
     """The saved report of a batch; score = 1 - (rows with errors + half the rows with warnings) / rows.
 
     `volume_changes` lists payers whose loaded rows per day differ by more than half from the mean of up to five
     earlier batches of the kind, payers without any row included: a missing file looks like drift.
-    `hidden_cells` counts filled cells of unknown columns, which were dropped unread.
+    `dropped_cells` counts filled cells of unknown columns, which were dropped unread.
 
     SQL: 7 for claims, 3 for counts.
     """
@@ -100,7 +100,7 @@ def report_make(batch: ImportBatch, result: LoadResult, *, claims: bool, hidden_
         volume_changes=_volume_changes(batch.id, batch.kind) if claims and loaded else [],
         outliers=_number(_OUTLIERS) if claims else 0,
         payer_unmapped=_number(_UNMAPPED.format(stage=stage)) if loaded else 0,
-        phi_hits=hidden_cells,
+        dropped_cells=dropped_cells,
     )
     report.save(force_insert=True)
     return report

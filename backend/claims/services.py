@@ -306,13 +306,13 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
     batch.status, batch.started_at = BatchStatus.VALIDATING, timezone.now()
     result = LoadResult(log=IssueLog(environment.max_issues_per_rule))
     counts = batch.kind == BatchKind.OUTCOME_COUNTS
-    hidden_cells = 0
+    dropped_cells = 0
     if counts:
         stage_counts(_counts_reader(file), result, file.progress, file.profile.size)
     else:
         reader = _claims_reader(actor, file)
         stage_claims(reader, result, file.progress, file.profile.size)
-        hidden_cells = sum(reader.dropped_columns.values())
+        dropped_cells = sum(reader.dropped_columns.values())
     result.refused = too_many_errors(result, environment.max_import_error_share)
     if not result.refused:
         load = load_counts if counts else load_claims
@@ -323,7 +323,7 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
                 result.refuse()
                 transaction.set_rollback(True)
     result.log.save(actor.organization_id, batch.id)
-    report_make(batch, result, claims=not counts, hidden_cells=hidden_cells)
+    report_make(batch, result, claims=not counts, dropped_cells=dropped_cells)
     batch_finish(actor, batch, result)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from claim_files import PENDING, csv_file, load, row
+from claim_files import HEADER, PENDING, csv_file, load, row
 
 from backend.claims.keys import organization_key
 from backend.claims.models import ImportBatch, QualityReport
@@ -62,6 +62,14 @@ def test_completeness_lags_and_pending_shares(actor: Actor, tmp_path: Path):
 
     assert (report.completeness["decided_on"], report.completeness["billed_cents"]) == (0.5, 1.0)
     assert report.lag_stats == {"p10": 14, "p50": 14, "p90": 14, "pending_by_age": {"0-14": 0.5}}
+
+
+def test_filled_cells_of_unknown_columns_are_counted(actor: Actor, tmp_path: Path):
+    rows = [f"{row(1)},Roe,", f"{row(2)},,", f"{row(3)},Doe,x"]
+
+    report = report_of(actor, load(actor, csv_file(tmp_path, *rows, header=f"{HEADER},member_name,note")).batch)
+
+    assert report.dropped_cells == 3
 
 
 def test_an_amount_far_from_its_code_is_an_outlier(actor: Actor, tmp_path: Path):
