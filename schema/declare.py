@@ -12,7 +12,7 @@ from typing import Any
 import strawberry
 from django.db import models
 
-from backend.core.actor import Right
+from backend.core.actor import Needed, Right
 from schema.context import context_of
 from schema.declarations import (
     Aggregate,
@@ -93,7 +93,7 @@ def _page_arguments(source: ListSource, filter_type: type | None) -> tuple[Argum
 
 
 def child_page(
-    description: str, source: ListSource, filter_type: type | None = None, right: Right | None = None
+    description: str, source: ListSource, filter_type: type | None = None, right: Needed | None = None
 ) -> Any:
     """A page of related rows; one statement for all parents."""
     arguments = _page_arguments(source, filter_type)
@@ -112,7 +112,7 @@ def child_top(description: str, source: ListSource, *, size: int) -> Any:
 
 
 def root_list(
-    description: str, source: ListSource, *, right: Right, filter_type: type | None = None, parent: str = ""
+    description: str, source: ListSource, *, right: Needed, filter_type: type | None = None, parent: str = ""
 ) -> Any:
     """A root field that pages a list of the organization, or of one parent with the tag `parent`."""
     arguments = _page_arguments(source, filter_type)
@@ -131,7 +131,7 @@ def opaque_id(tag: str, description: str) -> Any:
     return DeclaredField(GlobalId(tag), description=description)
 
 
-def global_id(tag: str, model: type[models.Model], type_name: str, *, right: Right) -> Any:
+def global_id(tag: str, model: type[models.Model], type_name: str, *, right: Needed) -> Any:
     """The field `id` of a type that is a Node."""
     NodeKinds.add(tag, NodeKind(model, right, type_name))
     return opaque_id(tag, f"Opaque id of this {type_name}, for node(id:) and filters.")

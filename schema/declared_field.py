@@ -9,7 +9,7 @@ from strawberry.annotation import StrawberryAnnotation
 from strawberry.types.arguments import StrawberryArgument
 from strawberry_django.fields.field import StrawberryDjangoField
 
-from backend.core.actor import Right
+from backend.core.actor import Needed
 from schema.context import Context, context_of
 from schema.declarations import (
     Aggregate,
@@ -40,7 +40,7 @@ class DeclaredField(StrawberryDjangoField):
         declaration: Any,
         *,
         description: str,
-        right: Right | None = None,
+        right: Needed | None = None,
         arguments: tuple[Argument, ...] = (),
         **kwargs: Any,
     ) -> None:

@@ -66,11 +66,14 @@ class Query:
         "Current versions of claim lines. PHI.", claim_types.CLAIMS, right=Right.CLAIMS_READ, filter_type=ClaimFilter
     )
     data_quality: Connection[claim_types.QualityReport] = root_list(
-        "How far each import can be trusted.", claim_types.QUALITY, right=Right.READ
+        "How far each import can be trusted.", claim_types.QUALITY, right=claim_types.IMPORTS_READ
     )
     detection_run: drift_types.DetectionRun | None = root_row("A detection run by id; null if there is none.", "DR")
     detection_runs: Connection[drift_types.DetectionRun] = root_list(
-        "Executions of the detectors.", drift_types.RUNS, right=Right.READ, filter_type=DetectionRunFilter
+        "Executions of the detectors.",
+        drift_types.RUNS,
+        right=drift_types.RUNS_READ,
+        filter_type=DetectionRunFilter,
     )
     drift_event: drift_types.DriftEvent | None = root_row("A drift event by id; null if there is none.", "DE")
     drift_events: Connection[drift_types.DriftEvent] = root_list(
@@ -79,7 +82,7 @@ class Query:
     drift_tests: Connection[drift_types.DriftTest] = root_list(
         "The tests of a detection run: why something was flagged, and why not.",
         drift_types.RUN_TESTS,
-        right=Right.READ,
+        right=drift_types.RUNS_READ,
         filter_type=DriftTestFilter,
         parent="DR",
     )
@@ -90,7 +93,7 @@ class Query:
         filter_type=FindingStateFilter,
     )
     import_batches: Connection[claim_types.ImportBatch] = root_list(
-        "Imported files.", claim_types.BATCHES, right=Right.READ, filter_type=ImportBatchFilter
+        "Imported files.", claim_types.BATCHES, right=claim_types.IMPORTS_READ, filter_type=ImportBatchFilter
     )
     node: Node | None = root_node(
         "Any object by its global id; null if the organization has none. Needs the right to read objects of its type."

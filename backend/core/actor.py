@@ -55,6 +55,15 @@ _RIGHTS: dict[Role, frozenset[Right]] = {
     Role.AUDITOR: frozenset({Right.READ, Right.AGENTS_READ, Right.AUDIT_READ}),
     Role.SERVICE: frozenset(),
 }
+Needed = Right | frozenset[Right]
+"""The right that something needs; of several, any one is enough."""
+
+
+def enough(rights: frozenset[Right], needed: Needed) -> bool:
+    """Whether somebody with these rights has what is needed."""
+    return needed in rights if isinstance(needed, Right) else not needed.isdisjoint(rights)
+
+
 # A program never administers people, nor the organization itself, whatever its scopes say.
 SERVICE_SCOPES = frozenset(
     {Right.READ, Right.CLAIMS_READ, Right.IMPORT, Right.DETECT, Right.AGENTS_READ, Right.AGENTS_WRITE}
@@ -80,9 +89,9 @@ class Actor:
             return self.scopes & SERVICE_SCOPES
         return _RIGHTS[self.role] & self.scopes if self.token_id else _RIGHTS[self.role]
 
-    def require(self, right: Right) -> None:
-        """Raises: Forbidden when the principal lacks the right."""
-        if right not in self.rights:
+    def require(self, needed: Needed) -> None:
+        """Raises: Forbidden when the principal lacks what is needed."""
+        if not enough(self.rights, needed):
             raise Forbidden
 
     @classmethod

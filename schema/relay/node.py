@@ -6,7 +6,7 @@ from typing import ClassVar
 import strawberry
 from django.db import models
 
-from backend.core.actor import Right
+from backend.core.actor import Needed
 
 
 @strawberry.interface(description="An object with a global id, which node(id:) finds again.")
@@ -19,7 +19,7 @@ class NodeKind:
     """What `node(id:)` knows of a type."""
 
     model: type[models.Model]
-    right: Right
+    right: Needed
     type_name: str
 
 

@@ -23,6 +23,9 @@ from schema.relay.pages import ListSource
 from schema.scalars import BigIntValue
 from schema.types.payers import Payer, ProcedureCode, ProcedureGroup
 
+IMPORTS_READ = frozenset({Right.READ, Right.IMPORT})
+"""Who imports sees what became of the files."""
+
 
 @strawberry_django.type(
     models.ImportIssue, name="ImportIssue", description="A rule that a row of a file broke; never repeats a value."
@@ -56,7 +59,7 @@ _STEM = Conversion(lambda name: name.split(".")[0], lambda name: f"split_part({n
     models.ImportBatch, name="ImportBatch", description="One file that was sent, and what became of its rows."
 )
 class ImportBatch(Node):
-    id: strawberry.ID = global_id("IB", models.ImportBatch, "ImportBatch", right=Right.READ)
+    id: strawberry.ID = global_id("IB", models.ImportBatch, "ImportBatch", right=IMPORTS_READ)
     kind: BatchKind = column("What the file holds.", "kind")
     status: BatchStatus = column("How far the import has come.", "status")
     filename: str = column("Hash and extension of the file's name: names of files can name patients.", "filename")
@@ -105,7 +108,7 @@ def _completeness(found: dict[str, float]) -> list[ColumnCompleteness]:
 
 @strawberry_django.type(models.QualityReport, name="QualityReport", description="How far a batch can be trusted.")
 class QualityReport(Node):
-    id: strawberry.ID = global_id("QR", models.QualityReport, "QualityReport", right=Right.READ)
+    id: strawberry.ID = global_id("QR", models.QualityReport, "QualityReport", right=IMPORTS_READ)
     batch: ImportBatch = to_one("The batch.", "batch_id", models.ImportBatch)
     score: float = column("1 less the share of rows with errors and half of that with warnings; 0 to 1.", "score")
     rule_counts: list[RuleCount] = column(

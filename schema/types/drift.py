@@ -32,6 +32,9 @@ from schema.relay.node import Node
 from schema.relay.pages import ListSource
 from schema.types.payers import Payer, ProcedureGroup
 
+RUNS_READ = frozenset({Right.READ, Right.DETECT})
+"""Who asks for runs sees how they ended and what they tested; the drift events that follow are for readers."""
+
 
 def milliseconds(started: datetime.datetime | None, finished: datetime.datetime | None) -> int | None:
     """Time between two moments in milliseconds; None while one is missing."""
@@ -107,7 +110,7 @@ def _evidence(found: dict[str, Any]) -> DriftEvidence:
     description="One test of one cell by one run, also where nothing was found. Kept 90 days.",
 )
 class DriftTest(Node):
-    id: strawberry.ID = global_id("DT", models.DriftTest, "DriftTest", right=Right.READ)
+    id: strawberry.ID = global_id("DT", models.DriftTest, "DriftTest", right=RUNS_READ)
     drift_type: DriftType = column("What was tested.", "drift_type")
     level: Level = column("How finely.", "level")
     payer: Payer = to_one("The payer.", "payer_id", PayerRow)
@@ -153,7 +156,7 @@ RUN_TESTS = ListSource(
     description="One execution of the detectors as of a date, over a known set of imports.",
 )
 class DetectionRun(Node):
-    id: strawberry.ID = global_id("DR", models.DetectionRun, "DetectionRun", right=Right.READ)
+    id: strawberry.ID = global_id("DR", models.DetectionRun, "DetectionRun", right=RUNS_READ)
     as_of: datetime.date = column("The last day that it looks at.", "as_of")
     kind: RunKind = column("Why it was started.", "kind")
     source: Source = column("What it looks at.", "source")

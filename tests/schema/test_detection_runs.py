@@ -1,12 +1,13 @@
 """Detection runs through the API: what is refused and where, what-ifs, and the codes of failures."""
 
+import uuid
 from typing import Any
 
 import pytest
 
 from backend.accounts.models import Organization
 from backend.alerts.pipeline import detect
-from backend.core.actor import Actor
+from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun
 from tests import factories as make
@@ -22,6 +23,20 @@ RUNS = """{ detectionRuns(first: 10) { nodes {
 async def _start(api: Api, **values: Any) -> dict[str, Any]:
     found: dict[str, Any] = (await api.data(START, input=values))["detectionRunStart"]
     return found
+
+
+async def test_a_token_that_may_only_detect_follows_its_run(organization: Organization, api: Api) -> None:
+    scopes = frozenset({Right.DETECT})
+    token = api.as_(Actor(organization_id=organization.id, role=Role.SERVICE, token_id=uuid.uuid4(), scopes=scopes))
+
+    started = await _start(token, asOf="2026-03-01")
+    one = await token.data(
+        "query($id: ID!) { detectionRun(id: $id) { status tests { totalCount } } }", id=started["detectionRun"]["id"]
+    )
+
+    assert started["detectionRun"]["status"] == "QUEUED"
+    assert one == {"detectionRun": {"status": "QUEUED", "tests": {"totalCount": 0}}}
+    assert len((await token.data(RUNS))["detectionRuns"]["nodes"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """Files through the API: claims as CSV and X12, the same file twice, refused files, rollback, mapping, detection."""
 
 import datetime
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.accounts.models import Organization
-from backend.core.actor import Actor, Role
+from backend.core.actor import Actor, Right, Role
 from schema.http.upload import UploadedFile
 from tests.api import Api
 
@@ -51,6 +52,23 @@ async def test_the_same_file_twice_is_the_same_batch(api: Api, tmp_path: Path) -
         "importBatches": {"totalCount": 1},
         "payers": {"totalCount": 1},
     }
+
+
+async def test_a_token_that_may_only_import_sees_its_batch_and_no_claim(
+    organization: Organization, api: Api, tmp_path: Path
+) -> None:
+    scopes = frozenset({Right.IMPORT})
+    token = api.as_(Actor(organization_id=organization.id, role=Role.SERVICE, token_id=uuid.uuid4(), scopes=scopes))
+
+    batch = (await _import(token, _upload(tmp_path, HEADER + _rows(5))))["importBatch"]
+    listed = await token.data(
+        "{ importBatches { nodes { id status issues { totalCount } } } dataQuality { nodes { score batch { id } } } }"
+    )
+
+    (found,) = listed["importBatches"]["nodes"]
+    assert (found["id"], found["status"]) == (batch["id"], "LOADED")
+    assert [report["batch"]["id"] for report in listed["dataQuality"]["nodes"]] == [batch["id"]]
+    assert (await token("{ claims { totalCount } }")).codes == ["FORBIDDEN"]
 
 
 async def test_a_dry_run_keeps_nothing(api: Api, tmp_path: Path) -> None:

@@ -210,6 +210,48 @@ async def test_a_token_may_do_what_its_scopes_say(organization: Organization, ap
     assert (await api.as_(token)("{ driftEvents { totalCount } }")).codes == ["FORBIDDEN"]
 
 
+_OF_IMPORTS = ({"importBatches", "dataQuality"}, {"IB", "II", "QR"})
+_OF_RUNS = ({"detectionRuns"}, {"DR", "DT"})
+_OF_AGENTS = ({"agents", "agentRuns", "findings"}, {"AG", "RU", "FI", "FS", "AM"})
+_OF_READERS = ({"alerts", "driftEvents", "payers"}, {"AL", "AR", "DE", "DO", "PC", "PG", "PY"})
+
+
+@pytest.mark.parametrize(
+    ("scope", "lists", "tags"),
+    [
+        (
+            Right.READ,
+            _OF_READERS[0] | _OF_IMPORTS[0] | _OF_RUNS[0],
+            (_OF_READERS[1] | _OF_IMPORTS[1] | _OF_RUNS[1]) - {"II"},
+        ),
+        (Right.IMPORT, *_OF_IMPORTS),
+        (Right.DETECT, *_OF_RUNS),
+        (Right.CLAIMS_READ, {"claims"}, {"CL"}),
+        (Right.AGENTS_READ, *_OF_AGENTS),
+        (Right.AGENTS_WRITE, set(), set()),
+    ],
+)
+async def test_a_scope_alone_reads_what_its_work_is_about_and_nothing_else(
+    organization: Organization, api: Api, scope: Right, lists: set[str], tags: set[str]
+) -> None:
+    keys = await in_thread(_fill, organization)
+    token = Actor(organization_id=organization.id, role=Role.SERVICE, token_id=uuid.uuid4(), scopes=frozenset({scope}))
+    scoped = api.as_(token)
+
+    shown = {field for field in _list_fields() if not (await scoped(f"{{ {field} {{ totalCount }} }}")).errors}
+    ids = [encode_id(tag, key) for tag, key in keys.items()]
+    found = await scoped("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", ids=ids)
+    alone = [await scoped("query($id: ID!) { node(id: $id) { id } }", id=one) for one in ids]
+    tests = await scoped(
+        "query($id: ID!) { driftTests(detectionRunId: $id) { totalCount } }", id=ids[list(keys).index("DR")]
+    )
+
+    assert shown == lists
+    assert {tag for tag, node in zip(keys, found.data["nodes"], strict=True) if node} == tags
+    assert {tag for tag, one in zip(keys, alone, strict=True) if not one.errors} == tags
+    assert (not tests.errors) is ("DT" in tags)
+
+
 async def test_the_viewer_field_says_who_asks(organization: Organization, api: Api) -> None:
     data = await api.data("{ viewer { role rights organization { name timezone } } }")
 

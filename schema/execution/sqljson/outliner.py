@@ -13,7 +13,7 @@ from graphql import (
     SelectionSetNode,
 )
 
-from backend.core.actor import Right
+from backend.core.actor import Right, enough
 from schema.declarations import Aggregate, ChildList, ChildPage, ChildTop, Column, Conversion, GlobalId, ToOne
 from schema.declared_field import DeclaredField
 from schema.execution.core import declared
@@ -88,7 +88,7 @@ class Outliner:
 
     def _declared(self, field: Any) -> DeclaredField:
         found = declared_field(field)
-        if found.right is not None and found.right not in self._rights:
+        if found.right is not None and not enough(self._rights, found.right):
             raise NotPlain("a right is missing")
         return found
 

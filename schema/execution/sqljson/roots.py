@@ -6,7 +6,7 @@ from typing import Any
 
 from graphql import FieldNode, FragmentDefinitionNode, GraphQLNonNull, GraphQLSchema, VariableNode, Visitor, visit
 
-from backend.core.actor import Right
+from backend.core.actor import Right, enough
 from backend.core.least_recent import LeastRecent
 from schema.declarations import ChildPage, ChildTop, RootNode, RootPage, RootRow
 from schema.declared_field import page_query
@@ -192,7 +192,7 @@ def plain_root(
 
     def of_type(tag: str) -> PlainField:
         node = NodeKinds.by_tag[tag]
-        if node.right not in rights:
+        if not enough(rights, node.right):
             raise NotPlain("a right is missing")
         typed = Outliner(schema, fragments, variables, rights)
         typed.use(query, selection)
