@@ -9,7 +9,15 @@ from typing import Any
 from django.db import connection
 
 from backend.agents.inputs import FindingInput
-from backend.agents.models import AgentRun, AgentRunStatus, Finding, FindingSeverity, FindingState, FindingStatus
+from backend.agents.models import (
+    AgentRun,
+    AgentRunStatus,
+    Conclusion,
+    Finding,
+    FindingSeverity,
+    FindingState,
+    FindingStatus,
+)
 from backend.core.ids import uuid7
 
 MAIN_BRANCHES = ("main", "master", "")  # a run that names no branch counts as one of the main branch
@@ -132,14 +140,20 @@ def states_see(run: AgentRun, fingerprints: Sequence[bytes], seen_at: datetime) 
             cursor.execute(_MOVE_STATES, values)
 
 
+def _saw_everything(run: AgentRun) -> bool:
+    conclusive = run.status == AgentRunStatus.SUCCEEDED and run.conclusion != Conclusion.INCONCLUSIVE
+    return conclusive and not any(tool["skipped"] for tool in run.tools)
+
+
 def states_fix(agent_id: uuid.UUID, runs: Sequence[AgentRun], seen_at: datetime) -> None:
     """Marks FIXED what none of these runs, which together are one look at the code, saw; the lock is held.
 
-    Only SUCCEEDED runs of the main branch fix anything: the fix of another branch may not be merged.
+    Only SUCCEEDED runs of the main branch fix anything: the fix of another branch may not be merged. Nor does a run
+    that may have overlooked something: one that is INCONCLUSIVE, or one of whose tools could not do its work.
 
-    SQL: 1; none where a run failed or is of another branch.
+    SQL: 1; none where a run fixes nothing.
     """
-    if runs and all(run.status == AgentRunStatus.SUCCEEDED and run.branch in MAIN_BRANCHES for run in runs):
+    if runs and all(_saw_everything(run) and run.branch in MAIN_BRANCHES for run in runs):
         unsettled = (FindingStatus.OPEN, FindingStatus.REOPENED, FindingStatus.ACKNOWLEDGED)
         unseen = FindingState.objects.filter(agent_id=agent_id, last_seen_at__lt=seen_at, status__in=unsettled)
         unseen.update(status=FindingStatus.FIXED)

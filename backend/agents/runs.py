@@ -135,6 +135,7 @@ def _baseline(run: AgentRun) -> AgentRun | None:
     earlier = AgentRun.objects.filter(
         agent_id=run.agent_id,
         status=AgentRunStatus.SUCCEEDED,
+        conclusion__in=(Conclusion.PASS, Conclusion.FAIL),
         branch__in=MAIN_BRANCHES,
         started_at__lt=run.started_at,
     )

@@ -74,7 +74,9 @@ def agent_run_import_sarif(
         ended = [
             _conclude(run, source, seen_at) for run, source in zip(stored, runs, strict=True) if run.status in ACTIVE
         ]
-        states_fix(agent.id, ended, seen_at)
+        # A tool that reported errors on the way may have missed what it does not tell, whatever else it found.
+        if not any(tool.incomplete for run in runs for tool in run.tools):
+            states_fix(agent.id, ended, seen_at)
     return tuple(stored)
 
 

@@ -157,6 +157,15 @@ def test_the_baseline_is_the_last_good_run_of_the_main_branch(actor: Actor) -> N
     assert [run.baseline_run_id for run in done] == [None, runs[0].id, runs[0].id]
 
 
+def test_a_run_that_could_not_tell_is_no_baseline(actor: Actor) -> None:
+    good = agent_run_finish(actor=actor, run_id=start(actor).id, conclusion=Conclusion.PASS)
+    agent_run_finish(actor=actor, run_id=start(actor).id, conclusion=Conclusion.INCONCLUSIVE)
+
+    last = agent_run_finish(actor=actor, run_id=start(actor).id, conclusion=Conclusion.PASS)
+
+    assert last.baseline_run_id == good.id
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

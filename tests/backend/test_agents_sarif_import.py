@@ -126,6 +126,36 @@ def test_the_runs_of_one_document_are_one_look_at_the_code(actor: Actor, at: str
     assert statuses() == {"S608": "FIXED", "arg-type": "REOPENED"}
 
 
+ERRORS_ON_THE_WAY = {"toolExecutionNotifications": [{"level": "error", "message": {"text": "src/b.py: not parsed"}}]}
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "conclusion"),
+    [
+        ([], {"executionSuccessful": False}, "INCONCLUSIVE"),
+        ([], ERRORS_ON_THE_WAY, "INCONCLUSIVE"),
+        ([result("E501", 4)], ERRORS_ON_THE_WAY, "FAIL"),
+    ],
+    ids=["not done", "errors, nothing found", "errors, something found"],
+)
+def test_a_run_that_may_have_overlooked_something_fixes_nothing(
+    actor: Actor, found: list[dict], changes: dict, conclusion: str
+) -> None:
+    (first,) = load(actor, scanned("2026-01-02", ("ruff", [result("S608", 3)])))
+    unsure = json.loads(scanned("2026-01-03", ("ruff", found)))
+    unsure["runs"][0]["invocations"][0] |= changes
+
+    (second,) = load(actor, json.dumps(unsure).encode(), commit="b" * 40)
+
+    assert (second.status, second.conclusion) == ("SUCCEEDED", conclusion)
+    with acting_for(actor.organization_id):
+        assert FindingState.objects.get(rule="S608").status == "OPEN"
+    (third,) = load(actor, scanned("2026-01-04", ("ruff", [])), commit="c" * 40)
+    with acting_for(actor.organization_id):
+        assert FindingState.objects.get(rule="S608").status == "FIXED"
+    assert third.baseline_run_id == (first.id if conclusion == "INCONCLUSIVE" else second.id)
+
+
 def test_another_commit_or_agent_is_another_run(actor: Actor) -> None:
     content = document([result("S608", 3)])
 

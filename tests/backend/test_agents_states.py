@@ -19,7 +19,14 @@ from backend.agents.models import (
     FindingStatus,
 )
 from backend.agents.selectors import finding_states_unsettled
-from backend.agents.services import FindingInput, agent_run_finish, agent_run_start, finding_triage, suppressions_expire
+from backend.agents.services import (
+    FindingInput,
+    ToolInput,
+    agent_run_finish,
+    agent_run_start,
+    finding_triage,
+    suppressions_expire,
+)
 from backend.core.actor import Actor, Role
 from backend.core.errors import Forbidden, NotFound
 from backend.core.tenancy import acting_for
@@ -110,6 +117,24 @@ def test_a_run_that_broke_down_fixes_nothing(actor: Actor) -> None:
     run(actor, conclusion=None, status=AgentRunStatus.FAILED)
 
     assert states(actor) == {"E1": OPEN}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"conclusion": Conclusion.INCONCLUSIVE},
+        {"conclusion": Conclusion.FAIL, "tools": [ToolInput("ruff"), ToolInput("mypy", skipped=True)]},
+    ],
+    ids=["inconclusive", "tool skipped"],
+)
+def test_a_run_that_did_not_look_at_everything_fixes_nothing(actor: Actor, changes: dict) -> None:
+    run(actor, "E1")
+
+    run(actor, "E2", **changes)
+    assert states(actor) == {"E1": OPEN, "E2": OPEN}
+
+    run(actor, "E2")
+    assert states(actor) == {"E1": FIXED, "E2": OPEN}
 
 
 def test_an_older_run_that_comes_late_moves_only_the_first_sight(actor: Actor) -> None:
