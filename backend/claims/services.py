@@ -24,7 +24,7 @@ from backend.claims.quality import report_make
 from backend.claims.staging import Progress
 from backend.core.actor import Actor, Right
 from backend.core.errors import BadUserInput, Conflict, LimitExceeded, NotFound, Unavailable
-from backend.core.jobs import DATABASE_FAILURES, enqueue
+from backend.core.jobs import can_be_tried_again, enqueue
 from backend.core.tenancy import write
 from backend.ingestion.claims_csv import read_claims
 from backend.ingestion.files import FileKind, FileProfile, inspect_file, sanitised_filename
@@ -198,11 +198,9 @@ def import_run(*, actor: Actor, batch_id: uuid.UUID) -> ImportBatch:
             if batch.status == BatchStatus.RECEIVED:
                 profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
                 _load(actor, batch, _File(path, profile, ImportOptions.of(batch)))
-    except DATABASE_FAILURES:
-        raise
     except Exception as error:
         # Without the batch the file belongs to whoever holds it.
-        if batch is not None:
+        if batch is not None and not can_be_tried_again(error):
             batch_fail(actor, batch, error)
             path.unlink(missing_ok=True)
         raise

@@ -23,14 +23,17 @@ DATABASE_FAILURES = (InterfaceError, OperationalError)
 """What a cut connection, a lock that took too long or a deadlock raises: the work can be done again."""
 
 
+def can_be_tried_again(error: BaseException) -> bool:
+    """Whether a failure is the database's or of the moment: the same work can succeed later."""
+    return error.retryable if isinstance(error, AppError) else isinstance(error, DATABASE_FAILURES)
+
+
 class _Retry(RetryStrategy):
     """What the database failed at is tried again; what the input brought about is not, and neither is a bug."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """When to try again, if at all; the third failure stays for a person to look at."""
-        if not (exception.retryable if isinstance(exception, AppError) else isinstance(exception, DATABASE_FAILURES)):
-            return None
-        return super().get_retry_decision(exception=exception, job=job)
+        return super().get_retry_decision(exception=exception, job=job) if can_be_tried_again(exception) else None
 
 
 RETRY = _Retry(max_attempts=3, wait=2, exponential_wait=4)

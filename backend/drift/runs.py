@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from django.db import OperationalError, connection
+from django.db import connection
 from django.db.models import Max
 from django.db.models.functions import Now
 from django.utils import timezone
-from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, Claim, OutcomeCount
@@ -198,6 +197,4 @@ def mark_failed(actor: Actor, run_id: uuid.UUID, error: Exception) -> None:
 def _failure_code(error: Exception) -> RunError:
     if isinstance(error, AppError) and error.code in RunError.values:
         return RunError(error.code)
-    if isinstance(error, OperationalError) and isinstance(error.__cause__, (LockNotAvailable, QueryCanceled)):
-        return RunError.TIMEOUT
     return RunError.INTERNAL

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from backend.core.actor import Actor, Right
-from backend.core.jobs import enqueue
+from backend.core.jobs import can_be_tried_again, enqueue
 from backend.core.tenancy import write
 from backend.detection.config import Config
 from backend.detection.engine import evaluate, strongest
@@ -85,7 +85,8 @@ def detection_run_execute(*, actor: Actor, run_id: uuid.UUID, progress: Progress
     """The run in its final state, carried out by this call unless another has done it.
 
     Runs of one organization follow one another under an advisory lock. Everything that a run finds appears at once;
-    a run that fails leaves nothing but its status and the code of its error.
+    a run that fails leaves nothing but its status and the code of its error. Where the database failed it stays as it
+    is, for another attempt.
 
     Raises:
         Forbidden: the actor may not run detection.
@@ -101,8 +102,9 @@ def detection_run_execute(*, actor: Actor, run_id: uuid.UUID, progress: Progress
             if run.status == RunStatus.RUNNING:
                 _carry_out(run, progress or _silently)
     except Exception as error:
-        with write(actor):
-            mark_failed(actor, run_id, error)
+        if not can_be_tried_again(error):
+            with write(actor):
+                mark_failed(actor, run_id, error)
         raise
     return run
 

@@ -6,15 +6,14 @@ from collections import Counter
 from datetime import date, timedelta
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from drift_claims import LAST, new_batch, seed_claims
 from procrastinate.contrib.django.models import ProcrastinateJob
-from psycopg.errors import QueryCanceled
 
 from backend.accounts.models import Organization
 from backend.core.actor import Actor, Role
-from backend.core.errors import Forbidden, NotFound, Unavailable
+from backend.core.errors import Forbidden, NotFound
 from backend.core.ids import uuid7
 from backend.core.tenancy import acting_for
 from backend.detection.config import InvalidConfig
@@ -105,21 +104,12 @@ def test_who_may_not_detect_starts_nothing(actor: Actor, organization: Organizat
         assert not DetectionRun.objects.exists()
 
 
-def _canceled() -> OperationalError:
-    error = OperationalError("DETAIL: (claim 4711)")
-    error.__cause__ = QueryCanceled()
-    return error
-
-
 @pytest.mark.parametrize(
     ("error", "code", "logged"),
     [
         (OverflowError("claim 4711"), RunError.INTERNAL, True),
-        (OperationalError("claim 4711"), RunError.INTERNAL, True),
-        (Unavailable(), RunError.INTERNAL, True),
         (NotFound(), RunError.INTERNAL, True),
         (InvalidConfig(what="types", rule="given"), RunError.BAD_USER_INPUT, False),
-        (_canceled(), RunError.TIMEOUT, False),
     ],
 )
 def test_a_failure_has_one_of_our_codes_and_an_unforeseen_one_a_log_entry(

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -19,18 +20,19 @@ from backend.accounts.models import Organization
 from backend.agents.tasks import end_silent_runs
 from backend.alerts.models import Alert
 from backend.alerts.services import alert_rule_default
-from backend.alerts.tasks import fail_abandoned_runs
+from backend.alerts.tasks import detect_job, fail_abandoned_runs
 from backend.audit.models import AuditEntry
 from backend.claims import services
 from backend.claims.models import Claim, ImportBatch
 from backend.claims.services import BatchInWork, ImportOptions, import_enqueue, import_run, spool_path
 from backend.claims.tasks import fail_abandoned_batches
 from backend.core.actor import Actor
-from backend.core.errors import BadUserInput, NotFound, Unavailable
+from backend.core.errors import BadUserInput, LockedOut, NotFound, Unavailable
 from backend.core.ids import uuid7
 from backend.core.jobs import RETRY
 from backend.core.tasks import forget_old_jobs, take_up_stalled_jobs
 from backend.core.tenancy import acting_for
+from backend.drift import services as drift_services
 from backend.drift.models import DetectionRun, DriftEvent, DriftTest
 from backend.drift.services import detection_run_start
 
@@ -215,6 +217,41 @@ def test_where_the_database_fails_batch_and_file_stay_for_another_attempt(
     assert (stored_batches(actor), spool_path(batch.id).exists()) == ([("RECEIVED", "")], True)
     import_run(actor=actor, batch_id=batch.id)
     assert (stored_batches(actor), len(current(actor))) == ([("LOADED", "")], 50)
+
+
+def test_where_the_database_fails_a_run_stays_for_another_attempt(
+    actor: Actor, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_claims(organization, payers=2, changed=LAST - timedelta(days=30), changed_rate=0.5)
+    alert_rule_default(actor)
+    run, _ = detection_run_start(actor=actor)
+    job = {"organization_id": str(organization.id), "run_id": str(run.id)}
+    store = drift_services.store_tests
+
+    def cut_off(*arguments: Any) -> None:
+        store(*arguments)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            [[backend]] = cursor.fetchall()
+        at_once(lambda: end_backend(backend))
+
+    def refuse(*_arguments: Any) -> None:
+        raise LockedOut
+
+    for failure, raised in ((cut_off, OperationalError), (refuse, LockedOut)):
+        monkeypatch.setattr(drift_services, "store_tests", failure)
+        with pytest.raises(raised):
+            detect_job(**job)
+        with acting_for(organization.id):
+            assert (DetectionRun.objects.get().status, DriftTest.objects.count()) == ("RUNNING", 0)
+    monkeypatch.undo()
+    detect_job(**job)
+
+    with acting_for(organization.id):
+        done = DetectionRun.objects.get()
+        assert (done.status, done.error_code) == ("SUCCEEDED", "")
+        assert DriftEvent.objects.count() == done.events_opened > 0
+        assert Alert.objects.exists()
 
 
 def end_backend(backend: int) -> None:
