@@ -11,12 +11,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from backend.accounts.admin_forms import MembershipForm, PersonChangeForm, PersonCreationForm, TokenForm
+from backend.accounts.admin_forms import (
+    MembershipForm,
+    OrganizationForm,
+    PersonChangeForm,
+    PersonCreationForm,
+    TokenForm,
+)
 from backend.accounts.admin_site import admin_actor, chosen_organization, pick_organization, site
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.services import (
     membership_remove,
     membership_set,
+    organization_change,
     organization_create,
     token_create,
     token_revoke,
@@ -66,8 +73,8 @@ class TenantRows(ServiceAdmin):
 class OrganizationAdmin(ServiceAdmin):
     """Organizations; one is picked here for the other pages."""
 
+    form = OrganizationForm
     list_display = ("name", "timezone", "phi_policy", "retention_days", "created_at")
-    fields = ("name", "timezone", "phi_policy", "retention_days", "fdr_q", "severity_lift_cents")
     search_fields = ("name",)
     actions = ("pick",)
 
@@ -75,12 +82,12 @@ class OrganizationAdmin(ServiceAdmin):
         """A new organization begins with a name and a time zone; the rest has defaults."""
         return super().get_fields(request, obj) if obj else ("name", "timezone")
 
-    def save_model(self, request: HttpRequest, obj: Organization, form: "ModelForm[Any]", change: bool) -> None:
-        """Makes a new organization by the service, which checks its name."""
+    def save_model(self, request: HttpRequest, obj: Organization, form: "ModelForm[Any]", change: bool) -> None:  # noqa: ARG002 - Django's signature
+        """Makes or changes the organization by the service, which checks it."""
         if change:
-            super().save_model(request, obj, form, change)
-            return
-        obj.pk = organization_create(name=obj.name, timezone_name=obj.timezone).pk
+            organization_change(organization=obj)
+        else:
+            obj.pk = organization_create(name=obj.name, timezone_name=obj.timezone).pk
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Organization | None = None) -> bool:
         """Never: what an organization owns must be retained, and ends by retention."""

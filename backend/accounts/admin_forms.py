@@ -1,15 +1,16 @@
-"""Forms of the admin for people and API tokens; what they may hold is decided by the services."""
+"""Forms of the admin for organizations, people and API tokens; what they may hold is decided by the services."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, UserChangeForm
 from django.utils import timezone
 
-from backend.accounts.models import ApiToken, Membership, User
-from backend.accounts.services import MAX_TOKEN_DAYS
+from backend.accounts.models import ApiToken, Membership, Organization, User
+from backend.accounts.services import MAX_TOKEN_DAYS, NAME_LENGTH, organization_check
 from backend.core.actor import Right, Role
+from backend.core.errors import AppError
 
 
 class PersonCreationForm(BaseUserCreationForm):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -20,11 +21,6 @@ class PersonCreationForm(BaseUserCreationForm):  # type: ignore[type-arg]  # gen
         fields = ("email", "name")
         field_classes: dict[str, type[forms.Field]] = {}
 
-    def clean_email(self) -> str:
-        """Addresses are kept in lower case, so that a person is found whatever way they are typed."""
-        email: str = self.cleaned_data["email"]
-        return email.casefold()
-
 
 class PersonChangeForm(UserChangeForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """What may be changed of a person."""
@@ -33,6 +29,27 @@ class PersonChangeForm(UserChangeForm):  # type: ignore[type-arg]  # generic in 
         model = User
         fields = ("email", "name", "is_active", "is_staff", "is_superuser")
         field_classes: dict[str, type[forms.Field]] = {}
+
+
+class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """The settings of an organization."""
+
+    name = forms.CharField(max_length=NAME_LENGTH)
+
+    class Meta:
+        model = Organization
+        fields = ("name", "timezone", "phi_policy", "retention_days", "fdr_q", "severity_lift_cents")
+        widgets: ClassVar[dict[str, forms.Widget]] = {"timezone": forms.TextInput}
+
+    def clean(self) -> dict[str, Any]:
+        """The fields, with what the service would refuse shown beside them."""
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                organization_check(Organization(**cleaned))
+            except AppError as refusal:
+                self.add_error(refusal.path[0], refusal.message)
+        return cleaned
 
 
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone

@@ -47,6 +47,18 @@ class BadTimezone(BadUserInput):
     """This is no time zone of the IANA list, such as America/Los_Angeles."""
 
 
+class BadRetention(BadUserInput):
+    """The days of retention must be greater than 0."""
+
+
+class BadThreshold(BadUserInput):
+    """The threshold of the watch list (fdr_q) must be above 0 and at most {largest}."""
+
+
+class BadSeverityLift(BadUserInput):
+    """The amount that lifts severity must be greater than 0."""
+
+
 class OrganizationExists(Conflict):
     """There is an organization of this name."""
 

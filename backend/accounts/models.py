@@ -7,20 +7,29 @@ from django.contrib.auth.models import PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Lower, Now
 
 from backend.core.actor import Right, Role
 from backend.core.constraints import check, one_of
 from backend.core.ids import uuid7
 from backend.core.tenant_models import TenantModel
+from backend.detection.config import LARGEST_Q
 
 
 class UserAccounts(BaseUserManager["User"]):
-    """Creates users."""
+    """Creates users and finds them by their address, in whatever case it is typed."""
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """The person of an address. SQL: 1."""
+        return super().get_by_natural_key(self.model.normalize_username(username or ""))
+
+    async def aget_by_natural_key(self, username: str | None) -> "User":
+        """The person of an address. SQL: 1."""
+        return await super().aget_by_natural_key(self.model.normalize_username(username or ""))
 
     def create_user(self, email: str, password: str | None = None, **extra: object) -> "User":
         """A person who signs in with an e-mail address."""
-        user = self.model(email=email.strip().casefold(), **extra)
+        user = self.model(email=self.model.normalize_username(email), **extra)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -45,6 +54,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "user_account"
+        constraints = [check("user_account", "email", Q(email=Lower("email")))]
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:  # type: ignore[override]  # every address is a str
+        """The address as it is kept, so that no two accounts differ in case alone; Django's forms ask for it too."""
+        return username.strip().casefold()
 
 
 class PhiPolicy(models.TextChoices):
@@ -72,7 +87,10 @@ class Organization(models.Model):
             one_of("organization", "phi_policy", PhiPolicy),
             check("organization", "retention_days", Q(retention_days__gt=0)),
             check("organization", "fdr_q", Q(fdr_q__gt=0, fdr_q__lt=1)),
+            check("organization", "fdr_q_largest", Q(fdr_q__lte=LARGEST_Q)),
+            check("organization", "severity_lift_cents", Q(severity_lift_cents__gt=0)),
             check("organization", "name", ~Q(name="")),
+            check("organization", "name_controls", ~Q(name__regex=r"[\u0001-\u001f\u007f-\u009f]")),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from backend.accounts.signals import organization_created
 from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
 from backend.core.errors import NotFound
 from backend.core.tenancy import acting_for, write
+from backend.detection.config import LARGEST_Q
 
 TOKEN_PREFIX = "dg_"  # noqa: S105 - makes a leaked token recognisable
 SECRET_BYTES = 32
@@ -46,7 +47,7 @@ def user_ensure(*, email: str, name: str = "") -> User:
     Raises: BadEmail.
     SQL: 1, or 4 for a new person.
     """
-    address = email.strip().casefold()
+    address = User.normalize_username(email)
     try:
         validate_email(address)
     except ValidationError:
@@ -61,9 +62,8 @@ def organization_create(*, name: str, owner_email: str | None = None, timezone_n
 
     Raises: BadName, BadEmail, BadTimezone, OrganizationExists.
     """
-    if timezone_name not in zoneinfo.available_timezones():
-        raise errors.BadTimezone(path=("timezone",))
-    organization = Organization(name=_name(name, "name of an organization"), timezone=timezone_name)
+    organization = Organization(name=name, timezone=timezone_name)
+    organization_check(organization)
     with acting_for(organization.id):
         try:
             with transaction.atomic():
@@ -75,6 +75,36 @@ def organization_create(*, name: str, owner_email: str | None = None, timezone_n
             Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
         organization_created.send(Organization, actor=Actor.system(organization.id, "organization_create"))
     return organization
+
+
+def organization_check(organization: Organization) -> None:
+    """Lets settings pass that the product can work with, the name without blanks around it; writes nothing.
+
+    Raises: BadName, BadTimezone, BadRetention, BadThreshold, BadSeverityLift; the path is the name of the field.
+    """
+    organization.name = _name(organization.name, "name of an organization")
+    if organization.timezone not in zoneinfo.available_timezones():
+        raise errors.BadTimezone(path=("timezone",))
+    if not organization.retention_days > 0:
+        raise errors.BadRetention(path=("retention_days",))
+    if not 0 < organization.fdr_q <= LARGEST_Q:
+        raise errors.BadThreshold(largest=LARGEST_Q, path=("fdr_q",))
+    if not organization.severity_lift_cents > 0:
+        raise errors.BadSeverityLift(path=("severity_lift_cents",))
+
+
+def organization_change(*, organization: Organization) -> None:
+    """Stores an organization's changed settings. An act of the platform, of no actor.
+
+    Raises: as organization_check; OrganizationExists.
+    SQL: 1.
+    """
+    organization_check(organization)
+    try:
+        with transaction.atomic():
+            organization.save(force_update=True)
+    except IntegrityError as error:
+        raise errors.OrganizationExists(path=("name",)) from error
 
 
 def _rights_of_token(role: Role, scopes: Iterable[Right | str]) -> frozenset[Right]:

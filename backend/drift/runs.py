@@ -16,9 +16,9 @@ from django.utils import timezone
 from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, Claim, OutcomeCount
 from backend.core.actor import Actor
-from backend.core.errors import AppError, BadUserInput, Conflict, NotFound, Unavailable
+from backend.core.errors import AppError, BadUserInput, NotFound, Unavailable
 from backend.core.ids import uuid7
-from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config, InvalidConfig
+from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config
 from backend.drift.models import DetectionRun, RunError, RunKind, RunStatus, Source
 
 log = logging.getLogger("driftgraph.drift")
@@ -49,10 +49,6 @@ class AsOfOutOfRange(BadUserInput):
     """A detection run looks back from a day between {earliest} and {latest}."""
 
 
-class UnusableSettings(Conflict):
-    """The organization's {what} must be {rule}: somebody who may change its settings has to mend that first."""
-
-
 @dataclass(frozen=True, slots=True)
 class Overrides:
     """What a caller wants otherwise than the settings: q, window lengths in days, effect floor (a fraction)."""
@@ -70,17 +66,13 @@ def run_config(organization_id: uuid.UUID, source: Source, overrides: Overrides)
     explicitly as the standard has it is standard.
 
     Raises:
-        InvalidConfig: a value that the caller gave is outside its range.
-        UnusableSettings: one of the organization's is.
+        InvalidConfig: a value that the caller gave is outside its range; the database lets the organization have none.
 
     SQL: 1.
     """
     organization = Organization.objects.only("fdr_q", "severity_lift_cents").get(id=organization_id)
     base = CLAIMS_CONFIG if source is Source.CLAIMS else PERIODS_CONFIG
-    try:
-        standard = base.overridden(q=organization.fdr_q, revenue_lift_cents=organization.severity_lift_cents)
-    except InvalidConfig as error:
-        raise UnusableSettings(**error.details) from error
+    standard = base.overridden(q=organization.fdr_q, revenue_lift_cents=organization.severity_lift_cents)
     asked = standard.overridden(q=overrides.q, window_days=overrides.window_days, min_effect=overrides.min_effect)
     return asked, asked != standard
 

@@ -66,7 +66,6 @@ def detection_run_start(
         Forbidden: the actor may not run detection.
         AsOfOutOfRange: the as-of date lies before any data, or in the future.
         InvalidConfig: an override is outside its range.
-        UnusableSettings: a setting of the organization is.
 
     SQL: 5 to 7.
     """

@@ -3,12 +3,19 @@
 import uuid
 
 import pytest
+from django.db import IntegrityError
 from people import at_once, member, person
 
 from backend.accounts import errors
 from backend.accounts.models import Membership, Organization, User
 from backend.accounts.selectors import memberships_all, organization_named, organizations_all
-from backend.accounts.services import membership_remove, membership_set, organization_create, user_ensure
+from backend.accounts.services import (
+    membership_remove,
+    membership_set,
+    organization_change,
+    organization_create,
+    user_ensure,
+)
 from backend.core.actor import Actor, Role
 from backend.core.errors import Forbidden, NotFound
 from backend.core.tenancy import acting_for
@@ -17,6 +24,57 @@ from backend.core.tenancy import acting_for
 def roles(organization: Organization) -> dict[str, str]:
     with acting_for(organization.id):
         return {found.user.email.split(".")[0]: found.role for found in memberships_all()}
+
+
+def test_no_two_accounts_differ_in_case_alone(organization: Organization) -> None:
+    ann = person(organization, "ann")
+
+    assert User.objects.get_by_natural_key(ann.email.upper()) == ann
+    assert user_ensure(email=f" {ann.email.upper()}") == ann
+    with pytest.raises(IntegrityError, match="user_account_email_ck"):
+        User.objects.filter(id=ann.id).update(email=ann.email.title())
+    with pytest.raises(IntegrityError, match="user_account_email_ck"):
+        User.objects.create(email=ann.email.title())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fdr_q": 0.6}, {"fdr_q": 0}, {"severity_lift_cents": -5}, {"retention_days": 0}, {"name": "a\x07"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_database_holds_no_settings_that_nothing_could_work_with(organization: Organization, changes: dict) -> None:
+    with pytest.raises(IntegrityError, match=r"organization_\w+_ck"):
+        Organization.objects.filter(id=organization.id).update(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"name": "a\nb"}, errors.BadName),
+        ({"timezone": "Mars/X"}, errors.BadTimezone),
+        ({"retention_days": 0}, errors.BadRetention),
+        ({"fdr_q": 0.6}, errors.BadThreshold),
+        ({"fdr_q": float("nan")}, errors.BadThreshold),
+        ({"severity_lift_cents": -5}, errors.BadSeverityLift),
+        ({"name": "taken"}, errors.OrganizationExists),
+    ],
+)
+def test_a_refused_change_leaves_the_organization_as_it_was(
+    organization: Organization, other_organization: Organization, changes: dict, error: type[Exception]
+) -> None:
+    if error is errors.OrganizationExists:
+        changes = {"name": f"taken {organization.id}"}
+        Organization.objects.filter(id=other_organization.id).update(**changes)
+    before = Organization.objects.values().get(id=organization.id)
+    organization.name = str(organization.id)
+    for field, value in changes.items():
+        setattr(organization, field, value)
+
+    with pytest.raises(error) as refusal:
+        organization_change(organization=organization)
+
+    assert refusal.value.path == (next(iter(changes)),)
+    assert Organization.objects.values().get(id=organization.id) == before
 
 
 def test_an_organization_begins_with_its_owner(organization: Organization) -> None:

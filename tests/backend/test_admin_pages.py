@@ -101,6 +101,52 @@ def test_a_refused_organization_is_explained(browser: Client, organization: Orga
     assert not Organization.objects.filter(name=name).exists()
 
 
+SETTINGS = {
+    "timezone": "UTC",
+    "phi_policy": "REJECT",
+    "retention_days": 760,
+    "fdr_q": 0.05,
+    "severity_lift_cents": 5_000_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"timezone": "Mars/X"}, "no time zone of the IANA list"),
+        ({"name": "Clinic\x07"}, "1 to 120 printable characters"),
+        ({"name": "n" * 121}, "at most 120 characters"),
+        ({"retention_days": 0}, "must be greater than 0"),
+        ({"fdr_q": 0.6}, "above 0 and at most 0.5"),
+        ({"fdr_q": 0}, "above 0 and at most 0.5"),
+        ({"severity_lift_cents": -5}, "must be greater than 0"),
+    ],
+)
+def test_settings_that_nothing_could_work_with_are_refused_where_they_are_typed(
+    browser: Client, organization: Organization, changes: dict, message: str
+) -> None:
+    address = f"/admin/accounts/organization/{organization.id}/change/"
+
+    answer = browser.post(address, {"name": f"Clinic {organization.id}", **SETTINGS} | changes)
+
+    assert answer.status_code == 200
+    assert message in answer.content.decode()
+    assert 'class="errorlist"' in answer.content.decode()
+    found = Organization.objects.get(id=organization.id)
+    assert (found.name, found.timezone, found.fdr_q) == (organization.name, "UTC", 0.05)
+
+
+def test_the_name_of_another_organization_is_refused(
+    browser: Client, organization: Organization, other_organization: Organization
+) -> None:
+    Organization.objects.filter(id=other_organization.id).update(name=f"Clinic {organization.id}")
+    address = f"/admin/accounts/organization/{organization.id}/change/"
+
+    answer = browser.post(address, {"name": f" Clinic {organization.id} ", **SETTINGS})
+
+    assert "already exists" in answer.content.decode()
+
+
 def test_organizations_and_people_are_never_deleted(browser: Client, organization: Organization) -> None:
     ann = person(organization, "ann")
 
@@ -269,6 +315,29 @@ def test_a_token_is_revoked_by_the_list_and_has_no_form(browser: Client, organiz
         authenticate_bearer(secret)
     assert browser.get(f"/admin/accounts/apitoken/{token.id}/change/").status_code == 403
     assert browser.post(f"/admin/accounts/apitoken/{token.id}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_address_is_folded_wherever_it_is_typed(browser: Client, organization: Organization) -> None:
+    ann, bob = person(organization, "ann"), person(organization, "bob")
+    ann.set_password("a long enough passphrase")
+    ann.save()
+    address = f"/admin/accounts/user/{bob.id}/change/"
+
+    taken = browser.post(address, {"email": ann.email.upper(), "name": "Bob", "is_active": "on"})
+    browser.post(address, {"email": f"Robert.{bob.email.upper()}", "name": "Bob", "is_active": "on"})
+    given = {"username": f" {ann.email.title()}", "password": "a long enough passphrase"}
+    signed_in = Client().post("/accounts/login/", given)
+
+    assert "already exists" in taken.content.decode()
+    bob.refresh_from_db()
+    assert bob.email == f"robert.bob.{organization.id.hex}@example.org"
+    assert signed_in.status_code == 302
+
+
+async def test_an_address_is_found_in_any_case_by_async_code_too(organization: Organization, database: str) -> None:
+    ann = await sync_to_async(person)(organization, "ann")
+
+    assert (await User.objects.aget_by_natural_key(ann.email.upper())).id == ann.id
 
 
 def test_people_are_made_and_made_inactive(browser: Client, organization: Organization) -> None:

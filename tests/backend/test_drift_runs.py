@@ -28,7 +28,7 @@ from backend.drift.models import (
     RunStatus,
     Source,
 )
-from backend.drift.runs import AsOfOutOfRange, Overrides, UnusableSettings
+from backend.drift.runs import AsOfOutOfRange, Overrides
 from backend.drift.services import detection_run_execute, detection_run_start
 
 CHANGED = LAST - timedelta(days=30)
@@ -188,15 +188,6 @@ def test_what_is_wrong_with_a_configuration_is_named_by_its_place(
         detection_run_start(actor=actor, overrides=overrides)
 
     assert refused.value.path == ("config", field)
-
-
-def test_settings_that_cannot_be_used_are_not_blamed_on_the_caller(actor: Actor, organization: Organization) -> None:
-    Organization.objects.filter(id=organization.id).update(fdr_q=0.9)
-
-    with pytest.raises(UnusableSettings, match="q must be") as refused:
-        detection_run_start(actor=actor, overrides=Overrides(q=0.1))
-
-    assert (refused.value.code, refused.value.path) == ("CONFLICT", ())
 
 
 def test_a_run_is_a_what_if_where_it_differs_from_the_organizations_own(
