@@ -2,6 +2,7 @@
 
 from backend.config import env
 from backend.config.databases import databases
+from backend.core.logs import without_expected_traceback
 
 ENVIRONMENT = env.read_environment()
 BASE_DIR = env.BASE_DIR
@@ -100,9 +101,16 @@ WHITENOISE_USE_FINDERS = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {
+        "refusals": {"()": "django.utils.log.CallbackFilter", "callback": without_expected_traceback},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
-    # Statements carry values, which may be PHI: never logged, whatever the level of the root.
-    "loggers": {"django.db.backends": {"level": "WARNING"}, "procrastinate": {"level": "WARNING"}},
+    "loggers": {
+        # Statements carry values, which may be PHI: never logged, whatever the level of the root.
+        "django.db.backends": {"level": "WARNING"},
+        "django.request": {"filters": ["refusals"]},
+        "procrastinate": {"level": "WARNING"},
+    },
 }

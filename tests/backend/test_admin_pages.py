@@ -1,7 +1,9 @@
 """The admin under row-level security: every page, and what it may not show or do."""
 
+import logging
 import re
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -338,6 +340,19 @@ async def test_an_address_is_found_in_any_case_by_async_code_too(organization: O
     ann = await sync_to_async(person)(organization, "ann")
 
     assert (await User.objects.aget_by_natural_key(ann.email.upper())).id == ann.id
+
+
+def test_a_refused_page_is_logged_in_one_line(browser: Client) -> None:
+    output = StringIO()
+    [handler] = [found for found in logging.root.handlers if found.get_name() == "console"]
+    stream = handler.setStream(output)
+    try:
+        assert browser.get("/admin/accounts/apitoken/add/").status_code == 403
+    finally:
+        handler.setStream(stream)
+
+    [line] = output.getvalue().splitlines()
+    assert "Forbidden (Permission denied): /admin/accounts/apitoken/add/" in line
 
 
 def test_people_are_made_and_made_inactive(browser: Client, organization: Organization) -> None:
