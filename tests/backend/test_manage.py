@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.db.bootstrap import create_database
 from tests import server
+from tests.backend.workers import until
 from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +75,40 @@ def test_nothing_is_announced_where_no_database_answers() -> None:
     said = refused("serve", DATABASE_URL=UNREACHABLE, PORT=str(free_port()))
 
     assert said.startswith("The database cannot be reached (DRIFTGRAPH_DATABASE_URL)")
+
+
+def _empty_database() -> str:
+    """The address of a migrated database without rows."""
+    name = server.database_name("empty")
+    create_database(server.url("postgres", "postgres"), name, template=server.database_name("template"))
+    return server.url("app", name)
+
+
+def test_a_data_directory_beside_a_database_elsewhere_is_made(database: str, tmp_path: Path) -> None:
+    data_dir = tmp_path / "new" / "folder"
+    variables = {"DATABASE_URL": _empty_database(), "DATA_DIR": str(data_dir), "PORT": str(free_port())}
+
+    serve = subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), "serve"],
+        env={**os.environ, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert until(lambda: serve.poll() is not None or (data_dir / "demo-loading").exists())
+        assert serve.poll() is None
+    finally:
+        serve.kill()
+        serve.wait()
+
+
+def test_a_data_directory_beside_a_database_elsewhere_that_is_a_file_is_named(database: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    said = refused("serve", DATABASE_URL=_empty_database(), DATA_DIR=str(tmp_path / "file"), PORT=str(free_port()))
+
+    assert "file cannot be used by this user" in said
+    assert "Set DRIFTGRAPH_DATA_DIR" in said
 
 
 @pytest.mark.parametrize(

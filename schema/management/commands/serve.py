@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from backend.accounts.models import Organization
 from backend.config.databases import embedded_server
 from backend.core.errors import AppError
+from backend.db.embedded_errors import FolderNotUsable
 from backend.demo.loading import demo_load
 from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 
@@ -92,7 +93,7 @@ def _demo_token(console: Console) -> str | None:
         return file.read_text(encoding="utf-8").strip()
     if Organization.objects.exists() and not _interrupted().exists():
         return None
-    _interrupted().touch()
+    _begin_loading()
     columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
         tasks: dict[str, TaskID] = {}
@@ -107,6 +108,19 @@ def _demo_token(console: Console) -> str | None:
     file.write_text(secret, encoding="utf-8")
     _interrupted().unlink()
     return secret
+
+
+def _begin_loading() -> None:
+    """Leaves the mark of a load that has begun; the data directory need not be there where the database is elsewhere.
+
+    Raises: FolderNotUsable.
+    """
+    mark = _interrupted()
+    try:
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise FolderNotUsable(folder=mark.parent, reason=error.strerror) from error
 
 
 def _interrupted() -> Path:
