@@ -26,7 +26,8 @@ def main() -> None:
         # What the server itself answered has a code; without one there was no server to answer.
         if getattr(error.__cause__, "sqlstate", None) is not None:
             raise
-        sys.exit(f"The database cannot be reached (DRIFTGRAPH_DATABASE_URL): {str(error).strip()}")
+        reason = " ".join(str(error).split())
+        sys.exit(f"The database cannot be reached (DRIFTGRAPH_DATABASE_URL): {reason}")
 
 
 if __name__ == "__main__":

@@ -77,6 +77,13 @@ def test_nothing_is_announced_where_no_database_answers() -> None:
     assert said.startswith("The database cannot be reached (DRIFTGRAPH_DATABASE_URL)")
 
 
+def test_a_worker_without_a_database_says_so() -> None:
+    said = refused("worker", DATABASE_URL=UNREACHABLE)
+
+    assert said.startswith("The database cannot be reached (DRIFTGRAPH_DATABASE_URL)")
+    assert said.count("\n") == 1
+
+
 def _empty_database() -> str:
     """The address of a migrated database without rows."""
     name = server.database_name("empty")
@@ -114,6 +121,7 @@ def test_a_data_directory_beside_a_database_elsewhere_that_is_a_file_is_named(da
 @pytest.mark.parametrize(
     "words",
     [
+        ("worker",),
         ("organization_create", "Clinic"),
         ("token_create", "--organization", "Clinic", "--name", "n", "--scope", "read"),
         ("import_claims", "x.csv", "--organization", "Clinic"),

@@ -4,8 +4,10 @@ import asyncio
 from typing import Any, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
 from procrastinate.contrib.django import app
 from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 GRACE_SECONDS = 30.0
 
@@ -23,10 +25,15 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Works; the first signal lets running jobs finish for 30 s, a second one aborts them.
 
-        Raises: CommandError.
+        Raises:
+            CommandError: the number of jobs at the same time is not valid.
+            OperationalError: there is no database; ProgrammingError: it lacks tables.
         """
         if options["concurrency"] < 1:
             raise CommandError("--concurrency must be at least 1.")
+        # Asked before the worker's own pool is, which would wait for half a minute.
+        ProcrastinateJob.objects.exists()
+        connections.close_all()
         connector = cast("DjangoConnector", app.connector).get_worker_connector()
         with app.replace_connector(connector):
             asyncio.run(_work(concurrency=options["concurrency"], wait=not options["once"]))
