@@ -56,6 +56,33 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "agent",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "name", "id"], name="agent_name_asc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="agent_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "kind", "name"), name="agent_name_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                [
+                                    "CODE_QUALITY",
+                                    "DB_PERFORMANCE",
+                                    "TEST_COVERAGE",
+                                    "MIGRATION_SAFETY",
+                                    "HIPAA_COMPLIANCE",
+                                    "EXTERNAL",
+                                ],
+                            )
+                        ),
+                        name="agent_kind_ck",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("name", ""), _negated=True), name="agent_name_ck"),
+                    backend.core.constraints.TenantPolicy(name="agent_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -151,6 +178,68 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "agent_run",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-started_at", "-id"], name="agent_run_started_at_desc_idx"
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "agent", "-started_at", "-id"], name="agent_run_agent_started_desc_idx"
+                    ),
+                    models.Index(
+                        condition=models.Q(("status__in", ["QUEUED", "RUNNING"])),
+                        fields=["heartbeat_at"],
+                        name="agent_run_heartbeat_idx",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="agent_run_organization_id_uq"),
+                    models.UniqueConstraint(
+                        fields=("organization", "agent", "idempotency_key"), name="agent_run_idempotency_uq"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("sarif_sha256__isnull", False)),
+                        fields=("organization", "agent", "sarif_sha256", "sarif_run_index", "commit", "branch"),
+                        name="agent_run_sarif_uq",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("trigger__in", ["MANUAL", "PRE_COMMIT", "CI", "PRE_DEPLOY", "SCHEDULED", "IMPORT"])
+                        ),
+                        name="agent_run_trigger_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT"])
+                        ),
+                        name="agent_run_status_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("conclusion__in", ["PASS", "FAIL", "INCONCLUSIVE"])),
+                        name="agent_run_conclusion_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("finished_at", None), ("status__in", ["QUEUED", "RUNNING"])),
+                            models.Q(
+                                models.Q(("status__in", ["QUEUED", "RUNNING"]), _negated=True),
+                                models.Q(("finished_at", None), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="agent_run_finished_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "SUCCEEDED"), _negated=True),
+                            models.Q(("conclusion", None), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="agent_run_concluded_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="agent", name="agent_run_agent_fk"),
+                    backend.core.constraints.TenantReference(field="baseline_run", name="agent_run_baseline_run_fk"),
+                    backend.core.constraints.TenantPolicy(name="agent_run_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -191,6 +280,12 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "agent_metric",
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="agent_metric_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "run", "name"), name="agent_metric_name_uq"),
+                    backend.core.constraints.TenantReference(field="run", name="agent_metric_run_fk"),
+                    backend.core.constraints.TenantPolicy(name="agent_metric_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -252,6 +347,22 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "finding",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "run", "-severity", "-id"], name="finding_severity_desc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="finding_organization_id_uq"),
+                    models.UniqueConstraint(
+                        fields=("organization", "run", "fingerprint"), name="finding_fingerprint_uq"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", [0, 1, 2, 3, 4])), name="finding_severity_ck"
+                    ),
+                    backend.core.constraints.TenantReference(field="run", name="finding_run_fk"),
+                    backend.core.constraints.TenantPolicy(name="finding_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -345,261 +456,45 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "finding_state",
-            },
-        ),
-        migrations.AddIndex(
-            model_name="agent",
-            index=backend.core.constraints.OrderIndex(fields=["organization", "name", "id"], name="agent_name_asc_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="agent_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.UniqueConstraint(fields=("organization", "kind", "name"), name="agent_name_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "kind__in",
-                        [
-                            "CODE_QUALITY",
-                            "DB_PERFORMANCE",
-                            "TEST_COVERAGE",
-                            "MIGRATION_SAFETY",
-                            "HIPAA_COMPLIANCE",
-                            "EXTERNAL",
-                        ],
-                    )
-                ),
-                name="agent_kind_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=models.CheckConstraint(condition=models.Q(("name", ""), _negated=True), name="agent_name_ck"),
-        ),
-        migrations.AddConstraint(
-            model_name="agent",
-            constraint=backend.core.constraints.TenantPolicy(name="agent_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="agentrun",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-started_at", "-id"], name="agent_run_started_at_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="agentrun",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "agent", "-started_at", "-id"], name="agent_run_agent_started_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="agentrun",
-            index=models.Index(
-                condition=models.Q(("status__in", ["QUEUED", "RUNNING"])),
-                fields=["heartbeat_at"],
-                name="agent_run_heartbeat_idx",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="agent_run_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "agent", "idempotency_key"), name="agent_run_idempotency_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("sarif_sha256__isnull", False)),
-                fields=("organization", "agent", "sarif_sha256", "sarif_run_index", "commit", "branch"),
-                name="agent_run_sarif_uq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("trigger__in", ["MANUAL", "PRE_COMMIT", "CI", "PRE_DEPLOY", "SCHEDULED", "IMPORT"])
-                ),
-                name="agent_run_trigger_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "TIMED_OUT"])
-                ),
-                name="agent_run_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("conclusion__in", ["PASS", "FAIL", "INCONCLUSIVE"])), name="agent_run_conclusion_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("finished_at", None), ("status__in", ["QUEUED", "RUNNING"])),
-                    models.Q(
-                        models.Q(("status__in", ["QUEUED", "RUNNING"]), _negated=True),
-                        models.Q(("finished_at", None), _negated=True),
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-severity", "-first_seen_at", "-id"],
+                        name="finding_state_severity_first_seen_idx",
                     ),
-                    _connector="OR",
-                ),
-                name="agent_run_finished_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status", "SUCCEEDED"), _negated=True),
-                    models.Q(("conclusion", None), _negated=True),
-                    _connector="OR",
-                ),
-                name="agent_run_concluded_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=backend.core.constraints.TenantReference(field="agent", name="agent_run_agent_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=backend.core.constraints.TenantReference(field="baseline_run", name="agent_run_baseline_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentrun",
-            constraint=backend.core.constraints.TenantPolicy(name="agent_run_tenant"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentmetric",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="agent_metric_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentmetric",
-            constraint=models.UniqueConstraint(fields=("organization", "run", "name"), name="agent_metric_name_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentmetric",
-            constraint=backend.core.constraints.TenantReference(field="run", name="agent_metric_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="agentmetric",
-            constraint=backend.core.constraints.TenantPolicy(name="agent_metric_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="finding",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "run", "-severity", "-id"], name="finding_severity_desc_idx"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="finding",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="finding_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="finding",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "run", "fingerprint"), name="finding_fingerprint_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="finding",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", [0, 1, 2, 3, 4])), name="finding_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="finding",
-            constraint=backend.core.constraints.TenantReference(field="run", name="finding_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="finding",
-            constraint=backend.core.constraints.TenantPolicy(name="finding_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="findingstate",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-severity", "-first_seen_at", "-id"],
-                name="finding_state_severity_first_seen_idx",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="findingstate",
-            index=models.Index(fields=["organization", "path"], name="finding_state_path_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="finding_state_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "agent", "fingerprint"), name="finding_state_fingerprint_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["OPEN", "ACKNOWLEDGED", "FIXED", "SUPPRESSED", "REOPENED"])),
-                name="finding_state_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", [0, 1, 2, 3, 4])), name="finding_state_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("status", "SUPPRESSED"), _negated=True),
-                    models.Q(("justification", ""), _negated=True),
-                    _connector="OR",
-                ),
-                name="finding_state_justified_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=backend.core.constraints.TenantReference(field="agent", name="finding_state_agent_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=backend.core.constraints.TenantReference(
-                field="first_seen_run", name="finding_state_first_seen_run_fk"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=backend.core.constraints.TenantReference(
-                field="last_seen_run", name="finding_state_last_seen_run_fk"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=backend.core.constraints.TenantReference(
-                field="latest_finding", name="finding_state_latest_finding_fk"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="findingstate",
-            constraint=backend.core.constraints.TenantPolicy(name="finding_state_tenant"),
+                    models.Index(fields=["organization", "path"], name="finding_state_path_idx"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="finding_state_organization_id_uq"),
+                    models.UniqueConstraint(
+                        fields=("organization", "agent", "fingerprint"), name="finding_state_fingerprint_uq"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["OPEN", "ACKNOWLEDGED", "FIXED", "SUPPRESSED", "REOPENED"])),
+                        name="finding_state_status_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", [0, 1, 2, 3, 4])), name="finding_state_severity_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("status", "SUPPRESSED"), _negated=True),
+                            models.Q(("justification", ""), _negated=True),
+                            _connector="OR",
+                        ),
+                        name="finding_state_justified_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="agent", name="finding_state_agent_fk"),
+                    backend.core.constraints.TenantReference(
+                        field="first_seen_run", name="finding_state_first_seen_run_fk"
+                    ),
+                    backend.core.constraints.TenantReference(
+                        field="last_seen_run", name="finding_state_last_seen_run_fk"
+                    ),
+                    backend.core.constraints.TenantReference(
+                        field="latest_finding", name="finding_state_latest_finding_fk"
+                    ),
+                    backend.core.constraints.TenantPolicy(name="finding_state_tenant"),
+                ],
+            },
         ),
     ]

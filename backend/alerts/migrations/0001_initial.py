@@ -86,6 +86,38 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "alert_rule",
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="alert_rule_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "name"), name="alert_rule_name_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(("min_severity__in", [1, 2, 3, 4])), name="alert_rule_min_severity_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("min_confidence__gte", 0), ("min_confidence__lte", 1)),
+                        name="alert_rule_min_confidence_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "drift_types__contained_by",
+                                [
+                                    "DENIAL_RATE",
+                                    "APPROVAL_RATE",
+                                    "AUTH_FAILURE_RATE",
+                                    "PAYMENT_AMOUNT",
+                                    "DECISION_TIME",
+                                    "PROCESSING_DELAY",
+                                ],
+                            )
+                        ),
+                        name="alert_rule_drift_types_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("directions__contained_by", ["UP", "DOWN"])),
+                        name="alert_rule_directions_ck",
+                    ),
+                    backend.core.constraints.TenantPolicy(name="alert_rule_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -153,101 +185,28 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "alert",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-severity", "-id"], name="alert_severity_desc_idx"
+                    ),
+                    models.Index(fields=["organization", "rule"], name="alert_rule_idx"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="alert_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "event", "rule"), name="alert_event_rule_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["OPEN", "SENT", "FAILED", "SUPPRESSED", "ACKNOWLEDGED", "RESOLVED"])
+                        ),
+                        name="alert_status_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", [1, 2, 3, 4])), name="alert_severity_ck"
+                    ),
+                    backend.core.constraints.TenantReference(field="event", name="alert_event_fk"),
+                    backend.core.constraints.TenantReference(field="rule", name="alert_rule_fk"),
+                    backend.core.constraints.TenantPolicy(name="alert_tenant"),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="alert_rule_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.UniqueConstraint(fields=("organization", "name"), name="alert_rule_name_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("min_severity__in", [1, 2, 3, 4])), name="alert_rule_min_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("min_confidence__gte", 0), ("min_confidence__lte", 1)),
-                name="alert_rule_min_confidence_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "drift_types__contained_by",
-                        [
-                            "DENIAL_RATE",
-                            "APPROVAL_RATE",
-                            "AUTH_FAILURE_RATE",
-                            "PAYMENT_AMOUNT",
-                            "DECISION_TIME",
-                            "PROCESSING_DELAY",
-                        ],
-                    )
-                ),
-                name="alert_rule_drift_types_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("directions__contained_by", ["UP", "DOWN"])), name="alert_rule_directions_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alertrule",
-            constraint=backend.core.constraints.TenantPolicy(name="alert_rule_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="alert",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-severity", "-id"], name="alert_severity_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="alert",
-            index=models.Index(fields=["organization", "rule"], name="alert_rule_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="alert_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.UniqueConstraint(fields=("organization", "event", "rule"), name="alert_event_rule_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["OPEN", "SENT", "FAILED", "SUPPRESSED", "ACKNOWLEDGED", "RESOLVED"])
-                ),
-                name="alert_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", [1, 2, 3, 4])), name="alert_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=backend.core.constraints.TenantReference(field="event", name="alert_event_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=backend.core.constraints.TenantReference(field="rule", name="alert_rule_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="alert",
-            constraint=backend.core.constraints.TenantPolicy(name="alert_tenant"),
         ),
     ]

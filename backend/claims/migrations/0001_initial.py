@@ -80,6 +80,39 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "import_batch",
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="import_batch_organization_id_uq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ["FAILED", "REJECTED", "ROLLED_BACK"]), _negated=True),
+                        fields=("organization", "kind", "file_sha256"),
+                        name="import_batch_file_uq",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["CSV", "X12_835", "OUTCOME_COUNTS"])),
+                        name="import_batch_kind_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                ["RECEIVED", "VALIDATING", "LOADED", "PARTIAL", "REJECTED", "FAILED", "ROLLED_BACK"],
+                            )
+                        ),
+                        name="import_batch_status_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("rows_accepted__gte", 0),
+                            ("rows_duplicate__gte", 0),
+                            ("rows_total__gte", 0),
+                            ("rows_updated__gte", 0),
+                            ("rows_rejected__gte", 0),
+                            ("rows_warned__gte", 0),
+                        ),
+                        name="import_batch_rows_ck",
+                    ),
+                    backend.core.constraints.TenantPolicy(name="import_batch_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -206,6 +239,91 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "claim",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=["organization", "-billed_order", "-id"],
+                        name="claim_billed_desc_idx",
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=["organization", "-decided_order", "-id"],
+                        name="claim_decided_on_desc_idx",
+                    ),
+                    models.Index(fields=["organization", "batch"], name="claim_batch_idx"),
+                    models.Index(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=["organization", "claim_key"],
+                        name="claim_key_idx",
+                    ),
+                    models.Index(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=["organization", "payer", "decided_on"],
+                        name="claim_payer_decided_idx",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="claim_organization_id_uq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=("organization", "payer", "claim_key", "line_no"),
+                        name="claim_current_uq",
+                    ),
+                    models.UniqueConstraint(
+                        fields=("organization", "payer", "claim_key", "line_no", "version"), name="claim_version_uq"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("outcome__in", ["PENDING", "PAID", "PARTIAL", "DENIED", "REVERSED", "OTHER"])
+                        ),
+                        name="claim_outcome_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("line_no__gte", 1), ("line_no__lte", 999)), name="claim_line_no_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("decided_on", None), ("outcome", "PENDING")),
+                            models.Q(
+                                models.Q(("outcome", "PENDING"), _negated=True),
+                                models.Q(("decided_on", None), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="claim_decided_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("submitted_on", None),
+                                ("decided_on", None),
+                                ("decided_on__gte", models.F("submitted_on")),
+                                _connector="OR",
+                            ),
+                            models.Q(
+                                ("decided_on", None),
+                                ("paid_on", None),
+                                ("paid_on__gte", models.F("decided_on")),
+                                _connector="OR",
+                            ),
+                        ),
+                        name="claim_dates_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("billed_cents", None), ("billed_cents__gte", 0), _connector="OR"),
+                            models.Q(("allowed_cents", None), ("allowed_cents__gte", 0), _connector="OR"),
+                            models.Q(("paid_cents", None), ("paid_cents__gte", 0), _connector="OR"),
+                        ),
+                        name="claim_amounts_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("auth_denial", False), ("outcome", "DENIED"), _connector="OR"),
+                        name="claim_auth_denial_ck",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("version__gte", 1)), name="claim_version_ck"),
+                    backend.core.constraints.TenantPolicy(name="claim_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -246,6 +364,20 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "import_issue",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "batch", "row_no", "id"], name="import_issue_row_no_asc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="import_issue_organization_id_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", ["ERROR", "WARNING", "INFO"])),
+                        name="import_issue_severity_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="batch", name="import_issue_batch_fk"),
+                    backend.core.constraints.TenantPolicy(name="import_issue_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -324,6 +456,39 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "outcome_count",
+                "indexes": [
+                    models.Index(fields=["organization", "measure", "period_end"], name="outcome_count_period_idx"),
+                    models.Index(fields=["organization", "batch"], name="outcome_count_batch_idx"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="outcome_count_organization_id_uq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("superseded_at__isnull", True)),
+                        fields=("organization", "payer", "procedure_code", "measure", "period_start", "period_end"),
+                        name="outcome_count_current_uq",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("measure__in", ["AUTHORIZATION_APPROVAL", "CLAIM_DENIAL"])),
+                        name="outcome_count_measure_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("favourable__gte", 0), ("favourable__lte", models.F("total")), ("total__gt", 0)
+                        ),
+                        name="outcome_count_total_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("period_end__gte", models.F("period_start"))),
+                        name="outcome_count_period_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="payer", name="outcome_count_payer_fk"),
+                    backend.core.constraints.TenantReference(
+                        field="procedure_code", name="outcome_count_procedure_code_fk"
+                    ),
+                    backend.core.constraints.TenantReference(field="group", name="outcome_count_group_fk"),
+                    backend.core.constraints.TenantReference(field="batch", name="outcome_count_batch_fk"),
+                    backend.core.constraints.TenantPolicy(name="outcome_count_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -368,174 +533,20 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "quality_report",
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="quality_report_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "batch"), name="quality_report_batch_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(("score__gte", 0), ("score__lte", 1)), name="quality_report_score_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("duplicate_rate__gte", 0), ("duplicate_rate__lte", 1)),
+                        name="quality_report_duplicate_rate_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="batch", name="quality_report_batch_fk"),
+                    backend.core.constraints.TenantPolicy(name="quality_report_tenant"),
+                ],
             },
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="import_batch_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ["FAILED", "REJECTED", "ROLLED_BACK"]), _negated=True),
-                fields=("organization", "kind", "file_sha256"),
-                name="import_batch_file_uq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["CSV", "X12_835", "OUTCOME_COUNTS"])), name="import_batch_kind_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["RECEIVED", "VALIDATING", "LOADED", "PARTIAL", "REJECTED", "FAILED", "ROLLED_BACK"])
-                ),
-                name="import_batch_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("rows_accepted__gte", 0),
-                    ("rows_duplicate__gte", 0),
-                    ("rows_total__gte", 0),
-                    ("rows_updated__gte", 0),
-                    ("rows_rejected__gte", 0),
-                    ("rows_warned__gte", 0),
-                ),
-                name="import_batch_rows_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importbatch",
-            constraint=backend.core.constraints.TenantPolicy(name="import_batch_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="claim",
-            index=backend.core.constraints.OrderIndex(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=["organization", "-billed_order", "-id"],
-                name="claim_billed_desc_idx",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="claim",
-            index=backend.core.constraints.OrderIndex(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=["organization", "-decided_order", "-id"],
-                name="claim_decided_on_desc_idx",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="claim",
-            index=models.Index(fields=["organization", "batch"], name="claim_batch_idx"),
-        ),
-        migrations.AddIndex(
-            model_name="claim",
-            index=models.Index(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=["organization", "claim_key"],
-                name="claim_key_idx",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="claim",
-            index=models.Index(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=["organization", "payer", "decided_on"],
-                name="claim_payer_decided_idx",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="claim_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=("organization", "payer", "claim_key", "line_no"),
-                name="claim_current_uq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "payer", "claim_key", "line_no", "version"), name="claim_version_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("outcome__in", ["PENDING", "PAID", "PARTIAL", "DENIED", "REVERSED", "OTHER"])),
-                name="claim_outcome_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("line_no__gte", 1), ("line_no__lte", 999)), name="claim_line_no_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("decided_on", None), ("outcome", "PENDING")),
-                    models.Q(
-                        models.Q(("outcome", "PENDING"), _negated=True), models.Q(("decided_on", None), _negated=True)
-                    ),
-                    _connector="OR",
-                ),
-                name="claim_decided_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(
-                        ("submitted_on", None),
-                        ("decided_on", None),
-                        ("decided_on__gte", models.F("submitted_on")),
-                        _connector="OR",
-                    ),
-                    models.Q(
-                        ("decided_on", None),
-                        ("paid_on", None),
-                        ("paid_on__gte", models.F("decided_on")),
-                        _connector="OR",
-                    ),
-                ),
-                name="claim_dates_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("billed_cents", None), ("billed_cents__gte", 0), _connector="OR"),
-                    models.Q(("allowed_cents", None), ("allowed_cents__gte", 0), _connector="OR"),
-                    models.Q(("paid_cents", None), ("paid_cents__gte", 0), _connector="OR"),
-                ),
-                name="claim_amounts_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("auth_denial", False), ("outcome", "DENIED"), _connector="OR"),
-                name="claim_auth_denial_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=models.CheckConstraint(condition=models.Q(("version__gte", 1)), name="claim_version_ck"),
         ),
         migrations.AddConstraint(
             model_name="claim",
@@ -552,124 +563,5 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="claim",
             constraint=backend.core.constraints.TenantReference(field="batch", name="claim_batch_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="claim",
-            constraint=backend.core.constraints.TenantPolicy(name="claim_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="importissue",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "batch", "row_no", "id"], name="import_issue_row_no_asc_idx"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importissue",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="import_issue_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="importissue",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", ["ERROR", "WARNING", "INFO"])), name="import_issue_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="importissue",
-            constraint=backend.core.constraints.TenantReference(field="batch", name="import_issue_batch_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="importissue",
-            constraint=backend.core.constraints.TenantPolicy(name="import_issue_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="outcomecount",
-            index=models.Index(fields=["organization", "measure", "period_end"], name="outcome_count_period_idx"),
-        ),
-        migrations.AddIndex(
-            model_name="outcomecount",
-            index=models.Index(fields=["organization", "batch"], name="outcome_count_batch_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="outcome_count_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("superseded_at__isnull", True)),
-                fields=("organization", "payer", "procedure_code", "measure", "period_start", "period_end"),
-                name="outcome_count_current_uq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("measure__in", ["AUTHORIZATION_APPROVAL", "CLAIM_DENIAL"])),
-                name="outcome_count_measure_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("favourable__gte", 0), ("favourable__lte", models.F("total")), ("total__gt", 0)),
-                name="outcome_count_total_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("period_end__gte", models.F("period_start"))), name="outcome_count_period_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=backend.core.constraints.TenantReference(field="payer", name="outcome_count_payer_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=backend.core.constraints.TenantReference(
-                field="procedure_code", name="outcome_count_procedure_code_fk"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=backend.core.constraints.TenantReference(field="group", name="outcome_count_group_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=backend.core.constraints.TenantReference(field="batch", name="outcome_count_batch_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="outcomecount",
-            constraint=backend.core.constraints.TenantPolicy(name="outcome_count_tenant"),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="quality_report_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=models.UniqueConstraint(fields=("organization", "batch"), name="quality_report_batch_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("score__gte", 0), ("score__lte", 1)), name="quality_report_score_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("duplicate_rate__gte", 0), ("duplicate_rate__lte", 1)),
-                name="quality_report_duplicate_rate_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=backend.core.constraints.TenantReference(field="batch", name="quality_report_batch_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="qualityreport",
-            constraint=backend.core.constraints.TenantPolicy(name="quality_report_tenant"),
         ),
     ]

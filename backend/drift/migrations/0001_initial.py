@@ -79,6 +79,32 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "detection_run",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-as_of", "-id"], name="detection_run_as_of_desc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="detection_run_organization_id_uq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ["FAILED", "CANCELLED"]), _negated=True),
+                        fields=("organization", "source", "as_of", "config_hash", "data_watermark"),
+                        name="detection_run_inputs_uq",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind__in", ["SCHEDULED", "MANUAL", "BACKTEST"])),
+                        name="detection_run_kind_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("source__in", ["CLAIMS", "OUTCOME_COUNTS"])), name="detection_run_source_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"])),
+                        name="detection_run_status_ck",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("q__gt", 0), ("q__lt", 1)), name="detection_run_q_ck"),
+                    backend.core.constraints.TenantPolicy(name="detection_run_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -216,6 +242,110 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "drift_event",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-revenue_at_risk_30d_cents", "-id"],
+                        name="drift_event_revenue_at_risk_desc_idx",
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-severity", "-id"], name="drift_event_severity_desc_idx"
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-first_seen_on", "-id"], name="drift_event_first_seen_desc_idx"
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "-last_seen_on", "-id"], name="drift_event_last_seen_desc_idx"
+                    ),
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "parent", "-severity", "-id"], name="drift_event_parent_severity_idx"
+                    ),
+                    models.Index(fields=["organization", "payer"], name="drift_event_payer_idx"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="drift_event_organization_id_uq"),
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_on__isnull", True)),
+                        fields=("organization", "source", "drift_type", "payer", "group", "direction"),
+                        name="drift_event_live_uq",
+                        nulls_distinct=False,
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", [1, 2, 3, 4])), name="drift_event_severity_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)), name="drift_event_q_value_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("confidence__gte", 0), ("confidence__lte", 1)),
+                        name="drift_event_confidence_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity_score__gte", 0), ("severity_score__lte", 1)),
+                        name="drift_event_severity_score_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("baseline_start__lte", models.F("baseline_end")),
+                            ("current_start__lte", models.F("current_end")),
+                            ("baseline_end__lt", models.F("current_start")),
+                        ),
+                        name="drift_event_windows_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "drift_type__in",
+                                [
+                                    "DENIAL_RATE",
+                                    "APPROVAL_RATE",
+                                    "AUTH_FAILURE_RATE",
+                                    "PAYMENT_AMOUNT",
+                                    "DECISION_TIME",
+                                    "PROCESSING_DELAY",
+                                ],
+                            )
+                        ),
+                        name="drift_event_drift_type_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("source__in", ["CLAIMS", "OUTCOME_COUNTS"])), name="drift_event_source_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("direction__in", ["UP", "DOWN"])), name="drift_event_direction_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("status__in", ["OPEN", "CONFIRMED", "ACKNOWLEDGED", "RESOLVED", "DISMISSED", "EXPIRED"])
+                        ),
+                        name="drift_event_status_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("unit__in", ["RATE", "DAYS", "RATIO"])), name="drift_event_unit_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("first_seen_on__lte", models.F("last_seen_on"))), name="drift_event_seen_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("ended_on", None), ("status__in", ["OPEN", "CONFIRMED", "ACKNOWLEDGED"])),
+                            models.Q(
+                                ("status__in", ["RESOLVED", "EXPIRED"]), models.Q(("ended_on", None), _negated=True)
+                            ),
+                            ("status", "DISMISSED"),
+                            _connector="OR",
+                        ),
+                        name="drift_event_ended_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("consecutive_runs__gte", 0), ("misses__gte", 0)), name="drift_event_runs_ck"
+                    ),
+                    backend.core.constraints.TenantReference(field="payer", name="drift_event_payer_fk"),
+                    backend.core.constraints.TenantReference(field="group", name="drift_event_group_fk"),
+                    backend.core.constraints.TenantReference(field="first_run", name="drift_event_first_run_fk"),
+                    backend.core.constraints.TenantReference(field="last_run", name="drift_event_last_run_fk"),
+                    backend.core.constraints.TenantReference(field="parent", name="drift_event_parent_fk"),
+                    backend.core.constraints.TenantPolicy(name="drift_event_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -283,6 +413,42 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "drift_observation",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "event", "-as_of", "-id"], name="drift_observation_as_of_desc_idx"
+                    ),
+                    models.Index(fields=["organization", "run"], name="drift_observation_run_idx"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="drift_observation_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "event", "run"), name="drift_observation_run_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity__in", [1, 2, 3, 4])), name="drift_observation_severity_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)),
+                        name="drift_observation_q_value_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("confidence__gte", 0), ("confidence__lte", 1)),
+                        name="drift_observation_confidence_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("severity_score__gte", 0), ("severity_score__lte", 1)),
+                        name="drift_observation_severity_score_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("baseline_start__lte", models.F("baseline_end")),
+                            ("current_start__lte", models.F("current_end")),
+                            ("baseline_end__lt", models.F("current_start")),
+                        ),
+                        name="drift_observation_windows_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="event", name="drift_observation_event_fk"),
+                    backend.core.constraints.TenantReference(field="run", name="drift_observation_run_fk"),
+                    backend.core.constraints.TenantPolicy(name="drift_observation_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -382,396 +548,65 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "drift_test",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "run", "q_value", "id"], name="drift_test_q_value_asc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="drift_test_organization_id_uq"),
+                    models.UniqueConstraint(
+                        fields=("organization", "run", "drift_type", "payer", "group", "window_days"),
+                        name="drift_test_cell_uq",
+                        nulls_distinct=False,
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "drift_type__in",
+                                [
+                                    "DENIAL_RATE",
+                                    "APPROVAL_RATE",
+                                    "AUTH_FAILURE_RATE",
+                                    "PAYMENT_AMOUNT",
+                                    "DECISION_TIME",
+                                    "PROCESSING_DELAY",
+                                ],
+                            )
+                        ),
+                        name="drift_test_drift_type_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("level__in", ["PAYER", "PAYER_GROUP"])), name="drift_test_level_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("group", None), ("level", "PAYER")),
+                            models.Q(("level", "PAYER_GROUP"), models.Q(("group", None), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="drift_test_level_group_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("n0__gte", 0), ("n1__gte", 0), ("x0__gte", 0), ("x1__gte", 0)),
+                        name="drift_test_counts_ck",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)), name="drift_test_q_value_ck"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("reason_not_flagged", None), ("significant", True)),
+                            models.Q(("significant", False), models.Q(("reason_not_flagged", None), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="drift_test_reason_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="run", name="drift_test_run_fk"),
+                    backend.core.constraints.TenantReference(field="payer", name="drift_test_payer_fk"),
+                    backend.core.constraints.TenantReference(field="group", name="drift_test_group_fk"),
+                    backend.core.constraints.TenantPolicy(name="drift_test_tenant"),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="detectionrun",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-as_of", "-id"], name="detection_run_as_of_desc_idx"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="detection_run_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("status__in", ["FAILED", "CANCELLED"]), _negated=True),
-                fields=("organization", "source", "as_of", "config_hash", "data_watermark"),
-                name="detection_run_inputs_uq",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("kind__in", ["SCHEDULED", "MANUAL", "BACKTEST"])), name="detection_run_kind_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("source__in", ["CLAIMS", "OUTCOME_COUNTS"])), name="detection_run_source_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("status__in", ["QUEUED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED"])),
-                name="detection_run_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("q__gt", 0), ("q__lt", 1)), name="detection_run_q_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="detectionrun",
-            constraint=backend.core.constraints.TenantPolicy(name="detection_run_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-revenue_at_risk_30d_cents", "-id"],
-                name="drift_event_revenue_at_risk_desc_idx",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-severity", "-id"], name="drift_event_severity_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-first_seen_on", "-id"], name="drift_event_first_seen_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "-last_seen_on", "-id"], name="drift_event_last_seen_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "parent", "-severity", "-id"], name="drift_event_parent_severity_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftevent",
-            index=models.Index(fields=["organization", "payer"], name="drift_event_payer_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="drift_event_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("ended_on__isnull", True)),
-                fields=("organization", "source", "drift_type", "payer", "group", "direction"),
-                name="drift_event_live_uq",
-                nulls_distinct=False,
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", [1, 2, 3, 4])), name="drift_event_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)), name="drift_event_q_value_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("confidence__gte", 0), ("confidence__lte", 1)), name="drift_event_confidence_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity_score__gte", 0), ("severity_score__lte", 1)),
-                name="drift_event_severity_score_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("baseline_start__lte", models.F("baseline_end")),
-                    ("current_start__lte", models.F("current_end")),
-                    ("baseline_end__lt", models.F("current_start")),
-                ),
-                name="drift_event_windows_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "drift_type__in",
-                        [
-                            "DENIAL_RATE",
-                            "APPROVAL_RATE",
-                            "AUTH_FAILURE_RATE",
-                            "PAYMENT_AMOUNT",
-                            "DECISION_TIME",
-                            "PROCESSING_DELAY",
-                        ],
-                    )
-                ),
-                name="drift_event_drift_type_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("source__in", ["CLAIMS", "OUTCOME_COUNTS"])), name="drift_event_source_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("direction__in", ["UP", "DOWN"])), name="drift_event_direction_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("status__in", ["OPEN", "CONFIRMED", "ACKNOWLEDGED", "RESOLVED", "DISMISSED", "EXPIRED"])
-                ),
-                name="drift_event_status_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("unit__in", ["RATE", "DAYS", "RATIO"])), name="drift_event_unit_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("first_seen_on__lte", models.F("last_seen_on"))), name="drift_event_seen_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("ended_on", None), ("status__in", ["OPEN", "CONFIRMED", "ACKNOWLEDGED"])),
-                    models.Q(("status__in", ["RESOLVED", "EXPIRED"]), models.Q(("ended_on", None), _negated=True)),
-                    ("status", "DISMISSED"),
-                    _connector="OR",
-                ),
-                name="drift_event_ended_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("consecutive_runs__gte", 0), ("misses__gte", 0)), name="drift_event_runs_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantReference(field="payer", name="drift_event_payer_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantReference(field="group", name="drift_event_group_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantReference(field="first_run", name="drift_event_first_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantReference(field="last_run", name="drift_event_last_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantReference(field="parent", name="drift_event_parent_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftevent",
-            constraint=backend.core.constraints.TenantPolicy(name="drift_event_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="driftobservation",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "event", "-as_of", "-id"], name="drift_observation_as_of_desc_idx"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="driftobservation",
-            index=models.Index(fields=["organization", "run"], name="drift_observation_run_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "id"), name="drift_observation_organization_id_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "event", "run"), name="drift_observation_run_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity__in", [1, 2, 3, 4])), name="drift_observation_severity_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)), name="drift_observation_q_value_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("confidence__gte", 0), ("confidence__lte", 1)),
-                name="drift_observation_confidence_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("severity_score__gte", 0), ("severity_score__lte", 1)),
-                name="drift_observation_severity_score_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("baseline_start__lte", models.F("baseline_end")),
-                    ("current_start__lte", models.F("current_end")),
-                    ("baseline_end__lt", models.F("current_start")),
-                ),
-                name="drift_observation_windows_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=backend.core.constraints.TenantReference(field="event", name="drift_observation_event_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=backend.core.constraints.TenantReference(field="run", name="drift_observation_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="driftobservation",
-            constraint=backend.core.constraints.TenantPolicy(name="drift_observation_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="drifttest",
-            index=backend.core.constraints.OrderIndex(
-                fields=["organization", "run", "q_value", "id"], name="drift_test_q_value_asc_idx"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="drift_test_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "run", "drift_type", "payer", "group", "window_days"),
-                name="drift_test_cell_uq",
-                nulls_distinct=False,
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    (
-                        "drift_type__in",
-                        [
-                            "DENIAL_RATE",
-                            "APPROVAL_RATE",
-                            "AUTH_FAILURE_RATE",
-                            "PAYMENT_AMOUNT",
-                            "DECISION_TIME",
-                            "PROCESSING_DELAY",
-                        ],
-                    )
-                ),
-                name="drift_test_drift_type_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("level__in", ["PAYER", "PAYER_GROUP"])), name="drift_test_level_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("group", None), ("level", "PAYER")),
-                    models.Q(("level", "PAYER_GROUP"), models.Q(("group", None), _negated=True)),
-                    _connector="OR",
-                ),
-                name="drift_test_level_group_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("n0__gte", 0), ("n1__gte", 0), ("x0__gte", 0), ("x1__gte", 0)),
-                name="drift_test_counts_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("q_value__gte", 0), ("q_value__lte", 1)), name="drift_test_q_value_ck"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    models.Q(("reason_not_flagged", None), ("significant", True)),
-                    models.Q(("significant", False), models.Q(("reason_not_flagged", None), _negated=True)),
-                    _connector="OR",
-                ),
-                name="drift_test_reason_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=backend.core.constraints.TenantReference(field="run", name="drift_test_run_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=backend.core.constraints.TenantReference(field="payer", name="drift_test_payer_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=backend.core.constraints.TenantReference(field="group", name="drift_test_group_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="drifttest",
-            constraint=backend.core.constraints.TenantPolicy(name="drift_test_tenant"),
         ),
     ]

@@ -58,6 +58,26 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "payer",
+                "indexes": [
+                    backend.core.constraints.OrderIndex(
+                        fields=["organization", "name", "id"], name="payer_name_asc_idx"
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="payer_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "code"), name="payer_code_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "kind__in",
+                                ["COMMERCIAL", "MEDICARE", "MEDICARE_ADV", "MEDICAID", "WORKERS_COMP", "OTHER"],
+                            )
+                        ),
+                        name="payer_kind_ck",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("code", ""), _negated=True), name="payer_code_ck"),
+                    backend.core.constraints.TenantPolicy(name="payer_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -94,6 +114,13 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "payer_alias",
+                "indexes": [models.Index(fields=["organization", "payer"], name="payer_alias_payer_idx")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="payer_alias_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "raw_name"), name="payer_alias_raw_name_uq"),
+                    backend.core.constraints.TenantReference(field="payer", name="payer_alias_payer_fk"),
+                    backend.core.constraints.TenantPolicy(name="payer_alias_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -121,6 +148,11 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "procedure_group",
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="procedure_group_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "code"), name="procedure_group_code_uq"),
+                    backend.core.constraints.TenantPolicy(name="procedure_group_tenant"),
+                ],
             },
         ),
         migrations.CreateModel(
@@ -163,98 +195,17 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "procedure_code",
+                "indexes": [models.Index(fields=["organization", "group"], name="procedure_code_group_idx")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("organization", "id"), name="procedure_code_organization_id_uq"),
+                    models.UniqueConstraint(fields=("organization", "system", "code"), name="procedure_code_code_uq"),
+                    models.CheckConstraint(
+                        condition=models.Q(("system__in", ["CPT", "HCPCS", "REV", "CDT", "OTHER"])),
+                        name="procedure_code_system_ck",
+                    ),
+                    backend.core.constraints.TenantReference(field="group", name="procedure_code_group_fk"),
+                    backend.core.constraints.TenantPolicy(name="procedure_code_tenant"),
+                ],
             },
-        ),
-        migrations.AddIndex(
-            model_name="payer",
-            index=backend.core.constraints.OrderIndex(fields=["organization", "name", "id"], name="payer_name_asc_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="payer",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="payer_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="payer",
-            constraint=models.UniqueConstraint(fields=("organization", "code"), name="payer_code_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="payer",
-            constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("kind__in", ["COMMERCIAL", "MEDICARE", "MEDICARE_ADV", "MEDICAID", "WORKERS_COMP", "OTHER"])
-                ),
-                name="payer_kind_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="payer",
-            constraint=models.CheckConstraint(condition=models.Q(("code", ""), _negated=True), name="payer_code_ck"),
-        ),
-        migrations.AddConstraint(
-            model_name="payer",
-            constraint=backend.core.constraints.TenantPolicy(name="payer_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="payeralias",
-            index=models.Index(fields=["organization", "payer"], name="payer_alias_payer_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="payeralias",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="payer_alias_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="payeralias",
-            constraint=models.UniqueConstraint(fields=("organization", "raw_name"), name="payer_alias_raw_name_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="payeralias",
-            constraint=backend.core.constraints.TenantReference(field="payer", name="payer_alias_payer_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="payeralias",
-            constraint=backend.core.constraints.TenantPolicy(name="payer_alias_tenant"),
-        ),
-        migrations.AddConstraint(
-            model_name="proceduregroup",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "id"), name="procedure_group_organization_id_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="proceduregroup",
-            constraint=models.UniqueConstraint(fields=("organization", "code"), name="procedure_group_code_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="proceduregroup",
-            constraint=backend.core.constraints.TenantPolicy(name="procedure_group_tenant"),
-        ),
-        migrations.AddIndex(
-            model_name="procedurecode",
-            index=models.Index(fields=["organization", "group"], name="procedure_code_group_idx"),
-        ),
-        migrations.AddConstraint(
-            model_name="procedurecode",
-            constraint=models.UniqueConstraint(fields=("organization", "id"), name="procedure_code_organization_id_uq"),
-        ),
-        migrations.AddConstraint(
-            model_name="procedurecode",
-            constraint=models.UniqueConstraint(
-                fields=("organization", "system", "code"), name="procedure_code_code_uq"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="procedurecode",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("system__in", ["CPT", "HCPCS", "REV", "CDT", "OTHER"])),
-                name="procedure_code_system_ck",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="procedurecode",
-            constraint=backend.core.constraints.TenantReference(field="group", name="procedure_code_group_fk"),
-        ),
-        migrations.AddConstraint(
-            model_name="procedurecode",
-            constraint=backend.core.constraints.TenantPolicy(name="procedure_code_tenant"),
         ),
     ]
