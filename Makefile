@@ -51,12 +51,14 @@ serve: $(MAIN_STAMP) ## start database, server and worker; load demo data once
 test: $(DEV_STAMP) ## run the whole test suite with branch coverage
 	$(PY) -m pytest -n $(JOBS) --cov --cov-branch --cov-report=term
 
-check: $(DEV_STAMP) ## lint, types, import contracts, migrations, exported schema
+check: $(DEV_STAMP) ## lint, types, import contracts, new migrations read and rehearsed (SINCE=REF), exported schema
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) manage.py lint_migrations --since $(SINCE)
+	$(PY) manage.py rehearse_migrations --since $(SINCE)
 	$(PY) manage.py export_sdl --check
 
 tooling: ## schema and operations through relay-compiler, graphql-codegen, tsc and graphql-eslint (needs Node)

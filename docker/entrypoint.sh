@@ -7,7 +7,7 @@ case "${1:-serve}" in
   migrate)
     # Only this step may know the superuser; roles and database are made once and repaired on every run.
     if [ -n "${DRIFTGRAPH_SUPERUSER_DATABASE_URL:-}" ]; then python manage.py prepare_database; fi
-    exec python manage.py migrate --noinput
+    exec python manage.py migrate_safely --wait 300
     ;;
   serve)
     # The server must not be able to become the owner of the tables.

@@ -1,6 +1,6 @@
 """What can be wrong with agent runs, findings and triage; the docstring is the message."""
 
-from backend.core.errors import BadUserInput, Conflict
+from backend.core.errors import AppError, BadUserInput, ConfigurationError, Conflict
 
 
 class RunEnded(Conflict):
@@ -69,3 +69,27 @@ class BadAgentReference(BadUserInput):
 
 class NoCheckout(BadUserInput):
     """The checkout is not a directory."""
+
+
+class NoReportAddress(ConfigurationError):
+    """Set DRIFTGRAPH_REPORT_URL and DRIFTGRAPH_REPORT_TOKEN to the API that keeps reports and a token for it."""
+
+
+class ReportUnanswered(AppError):
+    """No server answers at DRIFTGRAPH_REPORT_URL."""
+
+    retryable = True
+
+
+class ReportUnstored(AppError):
+    """The server at DRIFTGRAPH_REPORT_URL cannot keep the report now: {reason}."""
+
+    retryable = True
+
+
+class ReportTokenRefused(AppError):
+    """The server refused DRIFTGRAPH_REPORT_TOKEN, which needs the scope agents:write: {reason}."""
+
+
+class ReportRefused(AppError):
+    """The server refused the report: {reason}."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from backend.core.errors import ConfigurationError
 
@@ -63,6 +64,8 @@ class Environment:
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
     session_hours: int = 12
+    report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
+    report_token: str = ""  # API token for it, with the scope agents:write
 
     @property
     def is_production(self) -> bool:
@@ -92,6 +95,16 @@ def _cast(name: str, kind: type[Any], text: str) -> Any:
     return value
 
 
+def _check_web_address(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise BadSetting(name=name, reason="it must be http://host:port/graphql or https://host/graphql")
+
+
 def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     """The settings in force.
 
@@ -111,6 +124,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
     if settings.execution not in ("auto", "compiled", "reference"):
         raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto, compiled or reference")
+    if settings.report_url:
+        _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
     if settings.is_production:
         for key in ("secret_key", "claim_key"):
             if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:

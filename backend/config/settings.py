@@ -62,7 +62,9 @@ DATABASE_ROUTERS: list[str] = []
 MIGRATION_SAFETY = {
     "SCRATCH": "backend.config.scratch.scratch_database",
     "OWNER": "owner",
+    "OWNER_MISSING": "Set DRIFTGRAPH_OWNER_DATABASE_URL: migrations run as the role that owns the tables.",
     "TENANT_COLUMN": "organization_id",
+    "REPORT": "backend.agents.reports.report",
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

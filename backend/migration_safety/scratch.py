@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import psycopg
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import ConnectionDoesNotExist
 from django.utils.module_loading import import_string
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -36,14 +38,30 @@ def options() -> dict[str, Any]:
     """The project's `settings.MIGRATION_SAFETY`.
 
     SCRATCH: dotted path of a function without arguments that gives a context manager of a `Scratch`; OWNER: alias of
-    the connection that migrations use; TENANT_COLUMN: the column that every key between tenant tables has.
+    the connection that migrations use; OWNER_MISSING: what to do where there is no such connection; TENANT_COLUMN:
+    the column that every key between tenant tables has; REPORT: dotted path of a function that takes a SARIF document
+    to wherever results are kept and says where that is.
     """
     return {
         "SCRATCH": f"{__name__}.of_one_role",
         "OWNER": "default",
+        "OWNER_MISSING": "settings.DATABASES lacks the connection that migrations use.",
         "TENANT_COLUMN": "",
+        "REPORT": "",
         **getattr(settings, "MIGRATION_SAFETY", {}),
     }
+
+
+def owner_connection() -> BaseDatabaseWrapper:
+    """The connection that migrations use.
+
+    Raises:
+        CommandError: there is none.
+    """
+    try:
+        return connections[options()["OWNER"]]
+    except ConnectionDoesNotExist:
+        raise CommandError(options()["OWNER_MISSING"]) from None
 
 
 def scratch_database() -> AbstractContextManager[Scratch]:

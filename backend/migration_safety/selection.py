@@ -2,20 +2,23 @@
 
 import inspect
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import connections
 from django.db.migrations import Migration
 from django.db.migrations.exceptions import AmbiguityError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
-from backend.migration_safety.scratch import options
+from backend.migration_safety.scratch import owner_connection
 
 Key = tuple[str, str]
+BASE = ""  # --since without a revision: compare with what is released
+_MAIN = ("main", "origin/main")
+_LIBRARIES = {"site-packages", "dist-packages"}
+_NO_BASE = "git knows neither main nor a tag here (a shallow clone, or no repository): all migrations of the project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,20 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "migrations", nargs="*", metavar="app.migration", help="the first characters of the name are enough"
     )
-    parser.add_argument("--since", metavar="REF", help="those that this git revision does not have, or has otherwise")
+    parser.add_argument(
+        "--since",
+        metavar="REF",
+        nargs="?",
+        const=BASE,
+        help="those that this git revision does not have, or has otherwise; without REF: main, or the last tag where"
+        " main is checked out, or every migration of the project where git knows neither",
+    )
 
 
-def choose(names: Sequence[str], since: str | None) -> frozenset[Key]:
+def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None]) -> frozenset[Key]:
     """The keys of the migrations that the arguments mean; without any those that the project's database lacks.
+
+    `say` is told what `BASE` stands for.
 
     Raises:
         CommandError: there is no such migration or revision.
@@ -44,9 +56,13 @@ def choose(names: Sequence[str], since: str | None) -> frozenset[Key]:
     if names:
         return frozenset(_named(loader, name) for name in names)
     if since is not None:
-        changed = changed_files(since)
-        return frozenset(key for key, migration in loader.graph.nodes.items() if path_of(migration) in changed)
-    applied = MigrationLoader(connections[options()["OWNER"]]).applied_migrations
+        reference = since or released()
+        if not since:
+            say(f"migrations since {reference}" if reference else _NO_BASE)
+        own = {key: path for key, path in _paths(loader).items() if _LIBRARIES.isdisjoint(path.parts)}
+        changed = changed_files(reference) if reference else own.values()
+        return frozenset(key for key, path in own.items() if path in changed)
+    applied = MigrationLoader(owner_connection()).applied_migrations
     return frozenset(loader.graph.nodes.keys() - applied.keys())
 
 
@@ -66,6 +82,30 @@ def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:
 def path_of(migration: Migration) -> Path:
     """The file that a migration was written in."""
     return Path(inspect.getfile(type(migration))).resolve()
+
+
+def _paths(loader: MigrationLoader) -> dict[Key, Path]:
+    return {key: path_of(migration) for key, migration in loader.graph.nodes.items()}
+
+
+def released() -> str | None:
+    """The git revision that new migrations are compared with: main, here or at the origin; the last tag where that is
+    what is checked out; None where there is neither, as in a shallow clone.
+    """
+    try:
+        here = _git("rev-parse", "HEAD")
+    except CommandError:
+        return None
+    for name in _MAIN:
+        try:
+            if _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") != here:
+                return name
+        except CommandError:
+            continue
+    try:
+        return _git("describe", "--tags", "--abbrev=0").strip()
+    except CommandError:
+        return None
 
 
 def changed_files(since: str) -> frozenset[Path]:

@@ -29,4 +29,8 @@ _BACKWARD = _DROP + _SIGNATURE.format(
 
 class Migration(migrations.Migration):
     dependencies = [("accounts", "0002_authentication")]
+    safety_exceptions = {
+        "ban-drop-function": "the same transaction makes it again: the same argument, the same columns, one more at the"
+        " end"
+    }
     operations = [migrations.RunSQL(_FORWARD, _BACKWARD)]

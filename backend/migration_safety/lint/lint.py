@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -12,23 +11,12 @@ from django.db.migrations.state import ProjectState
 from backend.migration_safety.exceptions import given, reasons
 from backend.migration_safety.lint import squawk
 from backend.migration_safety.lint.rules import OPERATION_RULES, rls_without_policy
+from backend.migration_safety.sarif import Finding
 from backend.migration_safety.selection import path_of
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A rule that a migration breaks; with a reason it is accepted."""
-
-    migration: str
-    rule: str
-    message: str
-    path: Path
-    line: int  # from 1
-    reason: str = ""
-
-
-def lint(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper) -> list[Finding]:
-    """What is wrong with a migration; `state` is the one before it.
+def lint(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper | None) -> list[Finding]:
+    """What is wrong with a migration; `state` is the one before it. Without a connection its SQL is not read.
 
     SQL: what Django looks up in the catalog to write the migration's own.
 
@@ -37,9 +25,10 @@ def lint(migration: Migration, state: ProjectState, connection: BaseDatabaseWrap
     """
     path, lines, accepted = path_of(migration), _lines(path_of(migration)), reasons(migration)
     name = f"{migration.app_label}.{migration.name}"
+    by_text = () if connection is None else by_sql(migration, state, connection)
     found = [
         Finding(name, rule, message, path, lines[index] if index < len(lines) else 1, accepted.get(rule, ""))
-        for rule, message, index in (*by_operations(migration, state), *by_sql(migration, state, connection))
+        for rule, message, index in (*by_operations(migration, state), *by_text)
     ]
     return list(dict.fromkeys(found))
 

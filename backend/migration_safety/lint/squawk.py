@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+PACKAGE = "squawk-cli"
 # Matters of taste, and the timeouts that migrate_safely sets for every migration.
 EXCLUDED = (
     "ban-char-field",

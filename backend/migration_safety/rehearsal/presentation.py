@@ -1,13 +1,16 @@
-"""The reports of a rehearsal as a table for people."""
+"""The reports of a rehearsal as a table for people, and as findings with a place for SARIF."""
 
 import io
 from collections.abc import Sequence
 
+from django.db.migrations.loader import MigrationLoader
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from backend.migration_safety.rehearsal.verdict import Report
+from backend.migration_safety.sarif import Finding
+from backend.migration_safety.selection import path_of
 
 _WIDTH = 140
 _SHORT = {
@@ -45,3 +48,23 @@ def table(reports: Sequence[Report], *, colour: bool = False) -> str:
         for note in report.notes:
             console.print(Text(f"{report.migration}: not looked at: {note}"), soft_wrap=True)
     return text.getvalue()
+
+
+def located(reports: Sequence[Report]) -> list[Finding]:
+    """What is wrong, at the file of the migration."""
+    graph = MigrationLoader(None).graph
+    paths = {f"{app}.{name}": path_of(migration) for (app, name), migration in graph.nodes.items()}
+    return [
+        Finding(report.migration, found.rule, found.message, paths[report.migration], 1, found.reason)
+        for report in reports
+        for found in report.findings
+    ]
+
+
+def metrics(reports: Sequence[Report]) -> dict[str, tuple[float, str]]:
+    """Number of migrations, and the longest time that a statement and a rehearsal took."""
+    return {
+        "migrations": (len(reports), ""),
+        "longest_statement": (round(max((report.blocked_ms for report in reports), default=0), 1), "ms"),
+        "longest_rehearsal": (round(max((report.seconds for report in reports), default=0), 1), "s"),
+    }

@@ -52,7 +52,7 @@ class Command(BaseCommand):
         connections["default"].ensure_connection()
         try:
             if "owner" in settings.DATABASES:
-                call_command("migrate", verbosity=0, interactive=False)
+                call_command("migrate_safely", verbosity=0, wait=_GRACE_SECONDS)
             token = None if options["no_demo"] else _demo_token(console)
         except AppError as error:
             raise CommandError(error.message) from None

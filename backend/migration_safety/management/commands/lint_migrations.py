@@ -1,18 +1,21 @@
 """`manage.py lint_migrations`: what can be told of migrations by reading them."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from backend.migration_safety import selection
 from backend.migration_safety.lint.lint import lint
-from backend.migration_safety.lint.presentation import FORMS
-from backend.migration_safety.lint.squawk import NoSquawk
-from backend.migration_safety.scratch import options as project
+from backend.migration_safety.lint.presentation import as_json, as_text
+from backend.migration_safety.lint.squawk import PACKAGE, NoSquawk
+from backend.migration_safety.sarif import Finding, Run, deliver
+from backend.migration_safety.scratch import owner_connection
 
 
 class Command(BaseCommand):
@@ -25,31 +28,58 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Which migrations, and the form of the answer."""
+        """Which migrations, the form of the answer, and where it goes."""
         selection.add_arguments(parser)
-        parser.add_argument("--format", choices=sorted(FORMS), default="text")
+        parser.add_argument("--format", choices=("json", "sarif", "text"), default="text")
         parser.add_argument("--output", type=Path, help="a file for the answer, instead of standard output")
+        parser.add_argument(
+            "--report",
+            action="store_true",
+            help="keep the findings as an agent run; without a database only the operations are read then, and the run"
+            " is inconclusive",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Lints.
 
         Raises:
             CommandError: squawk is not installed, or no such migration.
+            OperationalError: there is no database, and no report that could say so.
         """
-        chosen = selection.choose(options["migrations"], options["since"])
-        connection = connections[project()["OWNER"]]
-        loader = MigrationLoader(connection, replace_migrations=False)
-        findings = []
-        try:
-            for key in sorted(chosen):
-                migration = loader.get_migration(*key)
-                findings += lint(migration, loader.project_state(key, at_end=False), connection)
-        except NoSquawk as error:
-            raise CommandError(str(error), returncode=2) from None
-        answer = FORMS[options["format"]](findings, len(chosen))
+        run = Run("lint_migrations", tools=[PACKAGE])
+        chosen = selection.choose(options["migrations"], options["since"], say=self.stderr.write)
+        database = self._database(may_be_missing=options["report"])
+        findings = self._findings(chosen, database)
+        run.skipped = [PACKAGE] if database is None else []
+        run.metrics = {"migrations": (len(chosen), "")}
+        forms = {"json": as_json, "text": as_text, "sarif": lambda found, _count: run.document(found)}
+        answer = forms[options["format"]](findings, len(chosen))
         if options["output"]:
             options["output"].write_text(answer + "\n")
         else:
             self.stdout.write(answer)
+        if options["report"]:
+            self.stderr.write(deliver(run.document(findings)))
         if any(not finding.reason for finding in findings):
             sys.exit(1)
+
+    def _database(self, *, may_be_missing: bool) -> BaseDatabaseWrapper | None:
+        try:
+            connection = owner_connection()
+            connection.ensure_connection()
+        except (OperationalError, CommandError):
+            if not may_be_missing:
+                raise
+            self.stderr.write("There is no database to make the SQL of migrations with: only operations are read.")
+            return None
+        return connection
+
+    def _findings(self, chosen: Iterable[selection.Key], database: BaseDatabaseWrapper | None) -> list[Finding]:
+        loader = MigrationLoader(None, replace_migrations=False)
+        findings: list[Finding] = []
+        try:
+            for key in sorted(chosen):
+                findings += lint(loader.get_migration(*key), loader.project_state(key, at_end=False), database)
+        except NoSquawk as error:
+            raise CommandError(str(error), returncode=2) from None
+        return findings

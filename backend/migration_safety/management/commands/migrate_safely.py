@@ -1,10 +1,10 @@
 """`manage.py migrate_safely`: applies migrations one at a time, with short waits for locks."""
 
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.exceptions import AmbiguityError
@@ -12,9 +12,10 @@ from django.db.migrations.executor import MigrationExecutor
 
 from backend.migration_safety.applying import PatientExecutor, drop_invalid_indexes
 from backend.migration_safety.locking import ATTEMPTS, LOCK_TIMEOUT_MS, LocksNotToBeHad
-from backend.migration_safety.scratch import options as project
+from backend.migration_safety.scratch import owner_connection
 
 _ONE_AT_A_TIME = 0x6D69_6772_7361_6665  # "migrsafe": the advisory lock of a deployment
+_LOOK_AGAIN_SECONDS = 0.2
 _BLOCKERS = (
     "SELECT DISTINCT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::int FROM pg_locks l"
     " JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid()"
@@ -37,6 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("migration", nargs="?", help="as far as this migration of the app; also backwards")
         parser.add_argument("--lock-timeout", type=int, default=LOCK_TIMEOUT_MS, help="milliseconds (default 100)")
         parser.add_argument("--attempts", type=int, default=ATTEMPTS, help=f"per migration (default {ATTEMPTS})")
+        parser.add_argument(
+            "--wait", type=float, default=0, help="seconds to wait for another migrate_safely to end (default 0)"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Applies.
@@ -44,11 +48,9 @@ class Command(BaseCommand):
         Raises:
             CommandError: another migrate_safely is at work, no such migration, or locks were not to be had.
         """
-        connection = connections[project()["OWNER"]]
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_AT_A_TIME])
-            if not cursor.fetchone()[0]:
-                raise CommandError("Another migrate_safely is at work on this database.", returncode=2)
+        connection = owner_connection()
+        if not _is_alone(connection, until=time.monotonic() + options["wait"]):
+            raise CommandError("Another migrate_safely is at work on this database.", returncode=2)
         try:
             self._migrate(connection, options)
         finally:
@@ -58,8 +60,9 @@ class Command(BaseCommand):
 
     def _migrate(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         def start(migration: Migration, backward: bool) -> None:
-            verb = "taking back" if backward else "applying"
-            self.stdout.write(f"{verb} {migration.app_label}.{migration.name}")
+            if options["verbosity"]:
+                verb = "taking back" if backward else "applying"
+                self.stdout.write(f"{verb} {migration.app_label}.{migration.name}")
 
         def wait(attempt: int) -> None:
             with connection.cursor() as cursor:
@@ -72,13 +75,11 @@ class Command(BaseCommand):
         )
         executor.loader.check_consistent_history(connection)
         steps = executor.migration_plan(_targets(executor, options["app_label"], options["migration"]))
-        if not steps:
-            self.stdout.write("Nothing to apply.")
-            return
         known = executor.loader.graph.nodes
-        for name in drop_invalid_indexes(connection):
+        for name in drop_invalid_indexes(connection) if steps else ():
             self.stdout.write(f"dropped the index {name}, which an interrupted attempt had left INVALID")
         before = executor.loader.project_state([key for key in executor.loader.applied_migrations if key in known])
+        # Without a step too: an attempt that was interrupted after its last one has not told the receivers.
         quiet: dict[str, Any] = {"verbosity": 0, "interactive": False, "db": connection.alias, "plan": steps}
         emit_pre_migrate_signal(apps=before.apps, **quiet)
         try:
@@ -86,7 +87,20 @@ class Command(BaseCommand):
         except LocksNotToBeHad as error:
             raise CommandError(str(error)) from error
         emit_post_migrate_signal(apps=after.apps, **quiet)
-        self.stdout.write(f"{len(steps)} done")
+        if options["verbosity"]:
+            self.stdout.write(f"{len(steps)} done" if steps else "Nothing to apply.")
+
+
+def _is_alone(connection: BaseDatabaseWrapper, *, until: float) -> bool:
+    """Whether no other migrate_safely is at work, or has ended in time; from now on this one is."""
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_AT_A_TIME])
+            if cursor.fetchone()[0]:
+                return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
 def _targets(executor: MigrationExecutor, app: str | None, name: str | None) -> list[tuple[str, str | None]]:

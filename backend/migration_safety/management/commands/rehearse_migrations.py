@@ -10,8 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from backend.migration_safety import selection
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS
 from backend.migration_safety.rehearsal.engine import LEAST_ROWS, ROWS
-from backend.migration_safety.rehearsal.presentation import table
+from backend.migration_safety.rehearsal.presentation import located, metrics, table
 from backend.migration_safety.rehearsal.run import rehearse
+from backend.migration_safety.rehearsal.verdict import RULES, Report
+from backend.migration_safety.sarif import Run, deliver
 
 
 class Command(BaseCommand):
@@ -32,8 +34,9 @@ class Command(BaseCommand):
             action="store_true",
             help="as Django's migrate applies them, without migrate_safely's lock_timeout",
         )
-        parser.add_argument("--format", choices=("table", "json"), default="table")
+        parser.add_argument("--format", choices=("json", "sarif", "table"), default="table")
         parser.add_argument("--output", type=Path, help="a file for the answer, instead of standard output")
+        parser.add_argument("--report", action="store_true", help="keep what was found as an agent run")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Rehearses.
@@ -43,19 +46,14 @@ class Command(BaseCommand):
         """
         if options["rows"] < LEAST_ROWS:
             raise CommandError(f"--rows must be at least {LEAST_ROWS}.", returncode=2)
-        chosen = selection.choose(options["migrations"], options["since"])
-        reports = (
-            rehearse(
-                chosen,
-                rows=options["rows"],
-                limit=None if options["plain"] else LOCK_TIMEOUT_MS,
-                on_progress=self._progress if options["verbosity"] else lambda _text: None,
-            )
-            if chosen
-            else []
-        )
+        run = Run("rehearse_migrations", rules=RULES)
+        chosen = selection.choose(options["migrations"], options["since"], say=self.stderr.write)
+        reports = self._rehearse(chosen, options) if chosen else []
+        run.metrics = metrics(reports)
         if options["format"] == "json":
             answer = json.dumps({"reports": [report.as_json() for report in reports]}, indent=2)
+        elif options["format"] == "sarif":
+            answer = run.document(located(reports))
         elif reports:
             answer = table(reports, colour=options["output"] is None and self.stdout.isatty())
         else:
@@ -64,8 +62,18 @@ class Command(BaseCommand):
             options["output"].write_text(answer + "\n")
         else:
             self.stdout.write(answer)
+        if options["report"]:
+            self.stderr.write(deliver(run.document(located(reports))))
         if not all(report.passed for report in reports):
             sys.exit(1)
+
+    def _rehearse(self, chosen: frozenset[selection.Key], options: dict[str, Any]) -> list[Report]:
+        return rehearse(
+            chosen,
+            rows=options["rows"],
+            limit=None if options["plain"] else LOCK_TIMEOUT_MS,
+            on_progress=self._progress if options["verbosity"] else lambda _text: None,
+        )
 
     def _progress(self, text: str) -> None:
         self.stderr.write(self.style.NOTICE(text))
