@@ -25,6 +25,8 @@ Row = tuple[Any, ...]
 TextRow = tuple[bytes | None, ...]
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
+# What JSON made by SQL rests on. Not as an option of the start-up, which PgBouncer refuses; these two it keeps apart.
+_FORMS = "SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false)"
 _PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
 _PREPARED = 256  # statements that a connection keeps, of each of the two ways of sending them
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
@@ -311,6 +313,7 @@ def _text_rows(result: PGresult | None) -> list[TextRow]:
 
 async def _configure(connection: "AsyncConnection[Row]") -> None:
     connection.prepared_max = _PREPARED
+    await connection.execute(_FORMS)
 
 
 class Reads:
@@ -328,7 +331,6 @@ class Reads:
             kwargs={
                 "autocommit": True,
                 "application_name": "driftgraph-reads",
-                "options": "-c timezone=UTC -c datestyle=ISO",
                 "prepare_threshold": _PREPARE_AFTER if prepares else None,
             },
         )
