@@ -1,5 +1,6 @@
 """The dataloaders of one operation, made when first needed. They are never shared between operations or tenants."""
 
+import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Sequence
@@ -26,6 +27,16 @@ class First:
 
     def __await__(self) -> Generator[Any, None, Any]:
         return (yield from self._values.__await__())[0]
+
+
+class _Shared:
+    """Values that several wait for; one of whom is cancelled, as graphql-core does beside an error, stops alone."""
+
+    def __init__(self, values: asyncio.Future[list[Any]]) -> None:
+        self._values = values
+
+    def __await__(self) -> Generator[Any, None, list[Any]]:
+        return asyncio.shield(self._values).__await__()
 
 
 class _Groups:
@@ -58,7 +69,7 @@ class Loaders:
         loader = self._loaders.get(name)
         if loader is None:
             loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values)
-        return loader.load(tuple(keys))
+        return _Shared(loader.load(tuple(keys)))
 
     def rows(self, model: type[models.Model], keys: Sequence[Key]) -> Awaitable[list[Any]]:
         """Rows by their ids; None where the organization has no such row, or there is no id.
