@@ -57,7 +57,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [check("user_account", "email", Q(email=Lower("email")))]
 
     @classmethod
-    def normalize_username(cls, username: str) -> str:  # type: ignore[override]  # every address is a str
+    def normalize_username(cls, username: str) -> str:
         """The address as it is kept, so that no two accounts differ in case alone; Django's forms ask for it too."""
         return username.strip().casefold()
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import ConnectionDoesNotExist
+from django.utils.connection import ConnectionDoesNotExist
 from django.utils.module_loading import import_string
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo

@@ -1,7 +1,7 @@
 """`manage.py lint_migrations`: what can be told of migrations by reading them."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,11 @@ class Command(BaseCommand):
         findings = self._findings(chosen, database)
         run.skipped = [PACKAGE] if database is None else []
         run.metrics = {"migrations": (len(chosen), "")}
-        forms = {"json": as_json, "text": as_text, "sarif": lambda found, _count: run.document(found)}
+        forms: dict[str, Callable[[Sequence[Finding], int], str]] = {
+            "json": as_json,
+            "text": as_text,
+            "sarif": lambda found, _count: run.document(found),
+        }
         answer = forms[options["format"]](findings, len(chosen))
         if options["output"]:
             options["output"].write_text(answer + "\n")
