@@ -151,8 +151,10 @@ class AgentRunFinishInput(MutationInput):
     )
 
 
-@strawberry.input(description="A SARIF 2.1.0 document to be taken as agent runs. Its bytes are the idempotency key.")
-class AgentRunImportSarifInput:
+@strawberry.input(
+    description="A SARIF 2.1.0 document to be taken as agent runs. Its bytes are an idempotency key themselves."
+)
+class AgentRunImportSarifInput(MutationInput):
     file: UploadValue = strawberry.field(
         description="The document, up to 10 MB (DRIFTGRAPH_MAX_SARIF_BYTES) and 25,000 results a run. The path of an"
         " error leads on into the document."

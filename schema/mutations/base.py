@@ -1,6 +1,7 @@
 """How every mutation is carried out: one service in a write thread, userErrors, idempotency, fresh reads after it."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -52,21 +53,28 @@ def uploaded(value: object) -> UploadedFile:
     return value
 
 
-async def carry_out(info: strawberry.Info, payload: type[P], data: object, work: Callable[[Actor], Values]) -> P:
+async def carry_out(
+    info: strawberry.Info,
+    payload: type[P],
+    data: MutationInput,
+    work: Callable[[Actor], Values],
+    *,
+    has_effect: bool = True,
+) -> P:
     """The payload with what the work returned, or with the error that its input caused.
 
-    `work` runs in a write thread and returns rows and plain values by the payload's field names. With a key it runs in
-    one transaction with the key. An input that is no MutationInput takes none: its file is its key.
+    `work` runs in a write thread and returns rows, lists of rows and plain values by the payload's field names. With a
+    key it runs in one transaction with the key, if it has an effect that must not be had twice.
 
     Raises:
         AppError: one that no change of the input mends, such as Forbidden or Unavailable.
     """
     context = context_of(info)
-    key = None
-    if isinstance(data, MutationInput):
-        key = context.idempotency_key if data.idempotency_key is None else data.idempotency_key
+    key = context.idempotency_key if data.idempotency_key is None else data.idempotency_key
     try:
-        values = await context.writes.run(_work, context.actor, key, info.field_name, data, work)
+        values = await context.writes.run(
+            _work, context.actor, key if has_effect else None, info.field_name, data, work
+        )
     except AppError as error:
         shown = user_error(error)
         if shown is None:
@@ -78,25 +86,40 @@ async def carry_out(info: strawberry.Info, payload: type[P], data: object, work:
     return payload(**values, user_errors=[])
 
 
-def _work(actor: Actor, key: str | None, name: str, data: object, work: Callable[[Actor], Values]) -> Values:
+def _work(actor: Actor, key: str | None, name: str, data: MutationInput, work: Callable[[Actor], Values]) -> Values:
     if key is None:
         return work(actor)
-    request = {**dataclasses.asdict(data), "idempotency_key": None}  # type: ignore[call-overload]  # an input
-    stored = once(actor=actor, key=key, request_hash=request_hash(name, request), work=lambda: _stored(work(actor)))
+
+    def stored_work() -> dict[str, Any]:
+        return {name: _stored(value) for name, value in work(actor).items()}
+
+    stored = once(actor=actor, key=key, request_hash=request_hash(name, _request(data)), work=stored_work)
     with acting_for(actor.organization_id):
         return {name: _restored(value) for name, value in stored.items()}
 
 
-def _stored(values: Values) -> dict[str, Any]:
+def _request(data: MutationInput) -> dict[str, Any]:
+    """What two requests with one key have in common: of a file its bytes, whatever it is called."""
+    given = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    files = {name: _digest(value) for name, value in given.items() if isinstance(value, UploadedFile)}
+    plain = dataclasses.replace(data, idempotency_key=None, **dict.fromkeys(files))
+    return {**dataclasses.asdict(plain), **files}
+
+
+def _digest(file: UploadedFile) -> str:
+    with file.path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _stored(value: Any) -> Any:
     """Rows as references, so that a retry shows them as they are by then."""
-    return {
-        name: {"row": [value._meta.label, str(value.pk)]} if isinstance(value, models.Model) else value
-        for name, value in values.items()
-    }
+    if isinstance(value, models.Model):
+        return {"row": [value._meta.label, str(value.pk)]}
+    return list(map(_stored, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _restored(value: Any) -> Any:
     if isinstance(value, dict) and "row" in value:
         label, key = value["row"]
         return apps.get_model(label)._default_manager.filter(pk=key).first()  # noqa: SLF001 - Django's documented API
-    return value
+    return list(map(_restored, value)) if isinstance(value, list) else value

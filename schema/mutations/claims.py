@@ -42,9 +42,9 @@ class ColumnMappingInput:
 
 
 @strawberry.input(
-    description="A file of claim outcomes, remittances or outcome counts. Its bytes are the idempotency key."
+    description="A file of claim outcomes, remittances or outcome counts. Its bytes are an idempotency key themselves."
 )
-class ClaimsImportInput:
+class ClaimsImportInput(MutationInput):
     file: UploadValue = strawberry.field(
         description="The file, sent as multipart; up to 2 GB (DRIFTGRAPH_MAX_IMPORT_BYTES)."
     )
@@ -57,7 +57,9 @@ class ClaimsImportInput:
         default_factory=list, description="For outcome counts: headers that differ from the field's name; at most 20."
     )
     dry_run: bool = strawberry.field(
-        default=False, description="Do all the work and keep nothing; the batch shows what would have happened."
+        default=False,
+        description="Do all the work and keep nothing, no idempotency key either; the batch shows what would have"
+        " happened.",
     )
     background: bool = strawberry.field(
         default=False, description="Answer at once with a batch that is RECEIVED; a worker loads it."
@@ -113,7 +115,7 @@ class ClaimMutations:
                 outcome = import_file(actor=actor, path=file.path, options=options, dry_run=input.dry_run)
             return {"import_batch": outcome.batch, "duplicate_of": outcome.duplicate_of}
 
-        return await carry_out(info, ClaimsImportPayload, input, work)
+        return await carry_out(info, ClaimsImportPayload, input, work, has_effect=not input.dry_run)
 
     @resolver("Takes an import back: what it superseded is current again.", right=Right.IMPORT_ROLLBACK)
     @staticmethod

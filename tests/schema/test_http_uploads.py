@@ -204,6 +204,42 @@ def test_uploads_of_one_file_at_once_are_one_batch(
     assert (kept["Claim"], kept["ImportBatch"]) == (500, 1)
 
 
+def test_a_retry_with_the_header_gets_the_first_answer_and_another_file_is_a_conflict(
+    site: Serving, organization: Organization, token: dict[str, str]
+) -> None:
+    keyed = {**token, "idempotency-key": "import-1"}
+    rehearsed = payload(send(site, keyed, HEADER + rows(5), dryRun=True))
+
+    first = payload(send(site, keyed, HEADER + rows(5)))
+    before = stored(organization)
+    again = payload(send(site, keyed, HEADER + rows(5)))
+    other = payload(send(site, keyed, HEADER + rows(6)))
+
+    assert rehearsed["importBatch"]["status"] == "LOADED"
+    assert (first["importBatch"]["status"], first["duplicateOf"]) == ("LOADED", None)
+    assert again == first
+    assert [(error["code"], error["path"]) for error in other["userErrors"]] == [
+        ("IDEMPOTENCY_CONFLICT", ["idempotencyKey"])
+    ]
+    assert stored(organization) == before
+
+
+def test_a_key_of_a_refused_file_is_free_and_one_in_the_background_is_kept(
+    site: Serving, organization: Organization, token: dict[str, str]
+) -> None:
+    keyed = {**token, "idempotency-key": "import-2"}
+
+    refused = payload(send(site, keyed, "", background=True))
+    first = payload(send(site, keyed, HEADER + rows(5), background=True))
+    again = payload(send(site, keyed, HEADER + rows(5), background=True))
+
+    assert [error["path"] for error in refused["userErrors"]] == [FILE_PATH]
+    assert first["importBatch"]["status"] == "RECEIVED"
+    assert again == first
+    [spooled] = site.files()
+    (site.data_dir / spooled).unlink()  # no worker is there to take it
+
+
 def endless_form(sent: list[int]) -> Iterator[bytes]:
     """A form whose file has 500 MB; `sent` gets what the server lets the client send."""
     parts = {"operations": operations(IMPORT), "map": '{"0": ["variables.input.file"]}'}
@@ -333,3 +369,22 @@ def test_a_document_that_is_no_sarif_is_refused_by_place_and_leaves_nothing(
     assert (error["code"], error["path"]) == ("BAD_USER_INPUT", ["file", *path])
     assert message in error["message"]
     assert stored(organization) == before
+
+
+def test_a_document_sent_again_with_its_header_gives_its_runs_and_another_one_is_a_conflict(
+    site: Serving, organization: Organization, token: dict[str, str]
+) -> None:
+    run = '{"tool": {"driver": {"name": "scanner"}}, "results": []}'
+    document = '{"version": "2.1.0", "runs": [%s]}'
+    keyed, of = {**token, "idempotency-key": "sarif-1"}, {"kind": "EXTERNAL", "agent": "scanner"}
+
+    first = payload(send(site, keyed, document % f"{run}, {run}", SARIF, **of))
+    again = payload(send(site, keyed, document % f"{run}, {run}", SARIF, **of))
+    other = payload(send(site, keyed, document % run, SARIF, **of))
+    elsewhere = payload(send(site, keyed, document % f"{run}, {run}", SARIF, **of, branch="side"))
+
+    assert len(first["agentRuns"]) == 2
+    assert again == first
+    for refused in (other, elsewhere):
+        assert [error["code"] for error in refused["userErrors"]] == ["IDEMPOTENCY_CONFLICT"]
+    assert stored(organization)["AgentRun"] == 2

@@ -70,6 +70,19 @@ def test_every_root_field_and_mutation_declares_its_right() -> None:
     assert sorted(open_to_all) == ["node", "nodes", "viewer"]  # these ask for the right of each type
 
 
+def test_every_mutation_takes_an_idempotency_key() -> None:
+    mutation = build_schema()._schema.mutation_type
+    assert mutation is not None
+
+    without = [
+        name
+        for name, field in mutation.fields.items()
+        if "idempotencyKey" not in field.args["input"].type.of_type.fields
+    ]
+
+    assert without == []
+
+
 def _list_sources() -> list[Any]:
     found: dict[str, Any] = {}
     for kind in build_schema().schema_converter.type_map.values():
