@@ -268,6 +268,12 @@ class DriftEvent(Measured):
                 nulls_distinct=False,
                 name="drift_event_live_uq",
             ),
+            # A run opens an episode once. The foreign key to first_run is looked up here too when runs are deleted.
+            models.UniqueConstraint(
+                fields=["organization", "first_run", "drift_type", "payer", "group", "direction"],
+                nulls_distinct=False,
+                name="drift_event_opened_uq",
+            ),
             *_measured("drift_event"),
             one_of("drift_event", "drift_type", DriftType),
             one_of("drift_event", "source", Source),

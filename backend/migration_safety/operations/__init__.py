@@ -14,7 +14,12 @@ from backend.migration_safety.operations.columns import (
     SetNotNull,
     UnmirrorColumns,
 )
-from backend.migration_safety.operations.constraints import AddConstraint, AddUnique
+from backend.migration_safety.operations.constraints import (
+    AddConstraint,
+    AddUnique,
+    AddUniqueIndex,
+    UseUniqueIndex,
+)
 from backend.migration_safety.operations.indexes import AddIndex, RemoveIndex
 from backend.migration_safety.operations.partitions import AttachPartition, DetachPartition
 from backend.migration_safety.operations.policies import EnableRowLevelSecurity
@@ -25,6 +30,7 @@ __all__ = [
     "AddForeignKey",
     "AddIndex",
     "AddUnique",
+    "AddUniqueIndex",
     "AttachPartition",
     "Backfill",
     "DetachPartition",
@@ -36,4 +42,5 @@ __all__ = [
     "RenameFieldOnly",
     "SetNotNull",
     "UnmirrorColumns",
+    "UseUniqueIndex",
 ]

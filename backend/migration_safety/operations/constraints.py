@@ -7,7 +7,16 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from backend.migration_safety.operations.indexes import dropping_index, making_index
-from backend.migration_safety.operations.steps import Model, Step, Stepwise, constraint, relation, validated
+from backend.migration_safety.operations.steps import (
+    Model,
+    StateUnchanged,
+    Step,
+    Stepwise,
+    constraint,
+    index_is,
+    relation,
+    validated,
+)
 
 
 def dropping(model: Model, name: str, editor: BaseDatabaseSchemaEditor) -> list[Step]:
@@ -55,32 +64,105 @@ class AddUnique(Stepwise, migrations.AddConstraint):
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
         """CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT USING INDEX."""
-        rule = self._unique()
-        quote, table, oid = editor.quote_name, editor.quote_name(model._meta.db_table), relation(model, editor)
-        name = quote(rule.name)
-        if rule.condition is not None or rule.expressions:
-            create = str(rule.create_sql(model, editor))
-            return making_index(rule.name, create.replace("UNIQUE INDEX", "UNIQUE INDEX CONCURRENTLY", 1), editor)
-        nulls = " NULLS NOT DISTINCT" if rule.nulls_distinct is False else ""
-        include = f" INCLUDE ({_columns(model, rule.include, editor)})" if rule.include else ""
-        columns = _columns(model, rule.fields, editor)
-        create = f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns}){include}{nulls}"
-        deferrable = f" DEFERRABLE INITIALLY {rule.deferrable.name}" if rule.deferrable else ""
-        add = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{deferrable}"
-        there = constraint(oid, rule.name)
-        return [*making_index(rule.name, create, editor, unless=there), Step(add, f"NOT {there}")]
+        rule = _unique(self.constraint)
+        index = _making_index(model, rule, rule.name, editor)
+        return index if _is_index_alone(rule) else [*index, _using_index(model, rule, editor)]
 
     def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
         """DROP CONSTRAINT, and its index with it."""
-        rule = self._unique()
-        if rule.condition is not None or rule.expressions:
+        rule = _unique(self.constraint)
+        if _is_index_alone(rule):
             return dropping_index(rule.name, editor)
         return [*dropping(model, rule.name, editor), *dropping_index(rule.name, editor)]
 
-    def _unique(self) -> Any:
-        if not isinstance(self.constraint, models.UniqueConstraint):
-            raise TypeError("AddUnique is for models.UniqueConstraint; use AddConstraint.")
-        return self.constraint
+
+class _UniquePhase(StateUnchanged):
+    def __init__(self, model_name: str, constraint: models.UniqueConstraint) -> None:
+        self.model_name, self.constraint = model_name, constraint
+
+    def describe(self) -> str:
+        """What sqlmigrate says."""
+        return f"{type(self).__name__} {self.constraint.name} of {self.model_name}"
+
+
+class AddUniqueIndex(_UniquePhase):
+    """The first phase of a unique constraint, in a migration of its own: on a large table it takes long.
+
+    The models learn of the constraint in the third, which changes nothing in the database:
+    `SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(...)])`.
+
+    SQL:
+        DROP INDEX CONCURRENTLY name;  -- what an interrupted attempt left INVALID
+        CREATE UNIQUE INDEX CONCURRENTLY name ON table (...);
+    """
+
+    def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
+        """CREATE UNIQUE INDEX CONCURRENTLY."""
+        rule = _unique(self.constraint)
+        return _making_index(model, rule, rule.name, editor)
+
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - as declared
+        """DROP INDEX CONCURRENTLY."""
+        return dropping_index(self.constraint.name, editor)
+
+
+class UseUniqueIndex(_UniquePhase):
+    """The second phase: the index of AddUniqueIndex becomes that of a constraint.
+
+    SQL:
+        ALTER TABLE table ADD CONSTRAINT name UNIQUE USING INDEX name;  -- ACCESS EXCLUSIVE, for a moment
+    SQL, backwards, so that the rows are unique all the while:
+        CREATE UNIQUE INDEX CONCURRENTLY name_back ON table (...);
+        ALTER TABLE table DROP CONSTRAINT name;
+        ALTER INDEX name_back RENAME TO name;
+    """
+
+    def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
+        """ADD CONSTRAINT USING INDEX."""
+        return [_using_index(model, _unique(self.constraint), editor)]
+
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
+        """An index beside the constraint's, which takes its place."""
+        rule = _unique(self.constraint)
+        back, gone = f"{rule.name}_back", f"NOT {constraint(relation(model, editor), rule.name)}"
+        rename = f"ALTER INDEX {editor.quote_name(back)} RENAME TO {editor.quote_name(rule.name)}"
+        return [
+            *_making_index(model, rule, back, editor, unless=gone),
+            *dropping(model, rule.name, editor),
+            Step(rename, index_is(back, valid=True)),
+        ]
+
+
+def _unique(rule: models.BaseConstraint) -> models.UniqueConstraint:
+    if not isinstance(rule, models.UniqueConstraint):
+        raise TypeError("This operation is for models.UniqueConstraint; use AddConstraint.")
+    return rule
+
+
+def _is_index_alone(rule: models.UniqueConstraint) -> bool:
+    return rule.condition is not None or bool(rule.expressions)
+
+
+def _making_index(
+    model: Model, rule: Any, name: str, editor: BaseDatabaseSchemaEditor, *, unless: str = "false"
+) -> list[Step]:
+    if _is_index_alone(rule):
+        create = str(rule.create_sql(model, editor))
+        return making_index(name, create.replace("UNIQUE INDEX", "UNIQUE INDEX CONCURRENTLY", 1), editor)
+    quote = editor.quote_name
+    nulls = " NULLS NOT DISTINCT" if rule.nulls_distinct is False else ""
+    include = f" INCLUDE ({_columns(model, rule.include, editor)})" if rule.include else ""
+    columns = f"({_columns(model, rule.fields, editor)})"
+    create = f"CREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {quote(model._meta.db_table)} {columns}"
+    there = constraint(relation(model, editor), name)
+    return making_index(name, f"{create}{include}{nulls}", editor, unless=f"{there} OR {unless}")
+
+
+def _using_index(model: Model, rule: Any, editor: BaseDatabaseSchemaEditor) -> Step:
+    table, name = editor.quote_name(model._meta.db_table), editor.quote_name(rule.name)
+    deferrable = f" DEFERRABLE INITIALLY {rule.deferrable.name}" if rule.deferrable else ""
+    add = f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}{deferrable}"
+    return Step(add, f"NOT {constraint(relation(model, editor), rule.name)}")
 
 
 def _columns(model: Model, fields: Sequence[str], editor: Any) -> str:

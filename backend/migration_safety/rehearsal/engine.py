@@ -23,7 +23,7 @@ from backend.migration_safety.applying import INVALID_INDEXES, apply
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS
 from backend.migration_safety.rehearsal import catalog, old_code
 from backend.migration_safety.rehearsal.observation import Observer
-from backend.migration_safety.rehearsal.synthetic import Rows
+from backend.migration_safety.rehearsal.synthetic import Keys, Rows
 from backend.migration_safety.rehearsal.verdict import Report, excuse, judge_statements
 from backend.migration_safety.scratch import Scratch
 
@@ -46,19 +46,20 @@ class Rehearsal:
     """Rehearses migrations one after another on one scratch database, to which `connection` leads as the owner.
 
     `limit` is the lock_timeout that the deployment gives to migrations, in milliseconds; None: it uses Django's
-    `migrate`.
+    `migrate`. `keys` are those that are unique in the end (synthetic.py).
     """
 
     connection: BaseDatabaseWrapper
     scratch: Scratch
     rows: int = ROWS
     limit: int | None = LOCK_TIMEOUT_MS
+    keys: Keys = field(default_factory=dict)
     _rows: Rows = field(init=False)
     executor: MigrationExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.connection.ensure_connection()
-        self._rows = Rows(self._raw, self.rows, self.scratch.begin)
+        self._rows = Rows(self._raw, self.rows, self.scratch.begin, self.keys)
         self.executor = MigrationExecutor(self.connection)
         self.executor.recorder.ensure_schema()
 

@@ -2,20 +2,23 @@
 
 What a row may hold is found by trial: three rows are inserted and taken back, and the columns that a violated
 constraint names are drawn anew until PostgreSQL accepts them. The first row of every table has the key 1, and every
-foreign key leads to it unless a unique key wants it to vary, so that all rows belong to one tenant.
+foreign key leads to it unless a unique key wants it to vary, so that all rows belong to one tenant. Keys that only a
+later migration makes unique are kept too, as the real rows do by then.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.state import ModelState, ProjectState
 from psycopg import Connection, sql
 
 from backend.migration_safety.rehearsal.values import NULL, OMITTED, candidates, of_row
+from backend.migration_safety.scratch import options as project
 
 SPARE = 4  # rows that a table has more than those that refer to it: keys for the rows that the load inserts
 _ATTEMPTS = 400
@@ -56,11 +59,31 @@ class _Column:
     has_default: bool
 
 
-class Rows:
-    """The synthetic rows of one scratch database; tables are filled when they are first asked for."""
+class _Twice(Exception):
+    """Two rows have the same values in columns that will be a unique key; the columns are the argument."""
 
-    def __init__(self, connection: "Connection[Any]", rows: int, begin: Sequence[str] = ()) -> None:
-        self._connection, self._rows, self._begin = connection, rows, begin
+
+Keys = Mapping[str, Sequence[tuple[str, ...]]]
+
+
+def unique_keys(state: ProjectState) -> Keys:
+    """The columns of each unique key without a condition, by table."""
+    return {
+        model.options.get("db_table") or f"{app}_{name}": list(_keys_of(model))
+        for (app, name), model in state.models.items()
+    }
+
+
+class Rows:
+    """The synthetic rows of one scratch database; tables are filled when they are first asked for.
+
+    `keys` are those that the tables have in the end.
+    """
+
+    def __init__(
+        self, connection: "Connection[Any]", rows: int, begin: Sequence[str] = (), keys: Keys | None = None
+    ) -> None:
+        self._connection, self._rows, self._begin, self._keys = connection, rows, begin, keys or {}
         self._tables: dict[str, Table] = {}
 
     def tables(self, wanted: Iterable[type[models.Model]], django: BaseDatabaseWrapper) -> list[Table]:
@@ -125,6 +148,13 @@ class Rows:
                     if actual[column].kind == "text" and isinstance(error, psycopg.errors.CheckViolation):
                         options[column] = list(dict.fromkeys([*options[column], *self._literals(error, table.name)]))
                     table.expressions[column] = _draw(draw, options[column], error)
+            except _Twice as error:
+                table.reason = f"no synthetic row satisfies the unique key of {', '.join(error.args)}"
+                able = [column for column in error.args if _varying(options[column])]
+                if not able:
+                    return
+                column = draw.choice(able)
+                table.expressions[column] = draw.choice(_varying(options[column]))
             else:
                 table.rows, table.reason = rows, ""
                 return
@@ -137,11 +167,21 @@ class Rows:
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute(table.insert("1", str(min(_TRIAL, rows))), {})
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                self._refuse_twins(table)
             self._connection.execute(table.insert("1", str(rows)), {})
+            self._refuse_twins(table)
             self._connection.execute(
                 "SELECT setval(s, %s) FROM pg_get_serial_sequence(quote_ident(%s), %s) AS s WHERE s IS NOT NULL",
                 [rows + SPARE, table.name, table.key],
             )
+
+    def _refuse_twins(self, table: Table) -> None:
+        for key in self._keys.get(table.name, ()):
+            if table.expressions.keys() >= set(key):
+                columns = sql.SQL(", ").join(map(sql.Identifier, key))
+                twins = sql.SQL("SELECT 1 FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT 1")
+                if self._connection.execute(twins.format(sql.Identifier(table.name), columns)).fetchone():
+                    raise _Twice(*(column for column in key if column != project()["TENANT_COLUMN"]))
 
     def _literals(self, error: psycopg.Error, table: str) -> list[str]:
         """The texts that a CHECK mentions: one of them may be what it wants."""
@@ -169,8 +209,27 @@ class Rows:
 def _draw(draw: random.Random, texts: list[str], error: psycopg.Error) -> str:
     """Another expression; a unique key is satisfied by one that varies."""
     if isinstance(error, psycopg.errors.UniqueViolation):
-        texts = [text for text in texts if of_row(text, "") != text] or texts
+        texts = _varying(texts) or texts
     return draw.choice(texts)
+
+
+def _varying(texts: Iterable[str]) -> list[str]:
+    return [text for text in texts if of_row(text, "") != text]
+
+
+def _keys_of(model: ModelState) -> Iterator[tuple[str, ...]]:
+    columns = {
+        name: field.db_column or (f"{name}_id" if isinstance(field, models.ForeignKey) else name)
+        for name, field in model.fields.items()
+    }
+    named = [rule.fields for rule in model.options.get("constraints", ()) if _is_plain_key(rule)]
+    named += [(name,) for name, column in model.fields.items() if column.unique and not column.primary_key]
+    for fields in [*named, *model.options.get("unique_together", ())]:
+        yield tuple(columns[field] for field in fields)
+
+
+def _is_plain_key(rule: models.BaseConstraint) -> bool:
+    return isinstance(rule, models.UniqueConstraint) and rule.condition is None and bool(rule.fields)
 
 
 def _options(column: "models.Field[Any, Any]", actual: dict[str, _Column], django: BaseDatabaseWrapper) -> list[str]:
