@@ -1,6 +1,7 @@
 """migrate_safely waits shortly, says for whom, and goes on where it was interrupted."""
 
 import io
+import threading
 from collections.abc import Iterator
 
 import psycopg
@@ -74,6 +75,42 @@ def test_one_at_a_time(empty: Scratch) -> None:
         with pytest.raises(CommandError, match="Another migrate_safely"):
             _migrate("contenttypes")
 
+    said = io.StringIO()
+    call_command("migrate_safely", "contenttypes", stdout=said, verbosity=0)
+    assert said.getvalue() == ""
+
     with pytest.raises(CommandError, match="not exactly one migration contenttypes"):
         _migrate("contenttypes", "00")
+    assert _migrate("contenttypes", "zero").splitlines()[-1] == "2 done"
     assert _migrate("contenttypes", "zero").splitlines() == ["Nothing to apply."]
+
+
+def test_it_waits_for_another_if_told_so(empty: Scratch) -> None:
+    with psycopg.connect(empty.owner) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [0x6D69_6772_7361_6665])
+        ending = threading.Timer(0.5, other.close)
+        ending.start()
+
+        assert _migrate("contenttypes", wait=60).endswith("2 done\n")
+        ending.join()
+
+
+def test_receivers_are_told_though_an_attempt_ended_before(empty: Scratch) -> None:
+    """Killed after its last migration, an attempt leaves no content types: the next one has nothing to apply."""
+    _migrate("accounts")
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("DELETE FROM auth_permission; DELETE FROM django_content_type")
+
+        assert _migrate("accounts").splitlines() == ["Nothing to apply."]
+        cursor.execute("SELECT count(*) > 0 FROM django_content_type")
+        assert cursor.fetchone() == (True,)
+
+
+def test_without_the_owner_it_says_what_to_set(database: str) -> None:
+    owner = connections.settings.pop("owner"), connections["owner"]
+    del connections["owner"]
+    try:
+        with pytest.raises(CommandError, match="Set DRIFTGRAPH_OWNER_DATABASE_URL"):
+            call_command("migrate_safely")
+    finally:
+        connections.settings["owner"], connections["owner"] = owner

@@ -1,5 +1,6 @@
 """What the linter says of migrations without running them."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -11,9 +12,12 @@ from django.core.management.base import CommandError
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
 
-from backend.migration_safety.lint.lint import Finding, by_operations
-from backend.migration_safety.lint.presentation import as_json, as_sarif, as_text
+from backend.agents.sarif import read_sarif
+from backend.migration_safety.lint.lint import by_operations
+from backend.migration_safety.lint.presentation import as_json, as_text
 from backend.migration_safety.lint.rules import rls_without_policy
+from backend.migration_safety.sarif import Finding, Run
+from backend.migration_safety.scratch import redirected, scratch_database
 from benchmarks.migrations.shop import Case
 from benchmarks.migrations.shop import state as shop_state
 
@@ -97,14 +101,33 @@ def test_findings_in_every_form() -> None:
     path = Path(__file__).resolve()
     findings = [Finding("shop.m", "irreversible", "no way back", path, 7), Finding("shop.m", "x", "y", path, 1, "tiny")]
 
-    (run,) = json.loads(as_sarif(findings, 1))["runs"]
+    document = Run("lint_migrations", {"irreversible": "no way back"}, metrics={"migrations": (1, "")}).document(
+        findings
+    )
+    (written,) = json.loads(document)["runs"]
+    (read,) = read_sarif(document.encode())
 
     assert as_text(findings, 1).splitlines()[0].endswith("test_migration_lint.py:7: irreversible: no way back")
     assert as_text(findings, 1).splitlines()[-1] == "1 migrations, 1 findings, 1 accepted"
     assert [item["reason"] for item in json.loads(as_json(findings, 1))["findings"]] == [None, "tiny"]
-    assert [item["ruleId"] for item in run["results"]] == ["irreversible", "x"]
-    assert run["results"][1]["suppressions"] == [{"kind": "inSource", "justification": "tiny"}]
-    assert run["results"][0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 7}
+    assert [item["ruleId"] for item in written["results"]] == ["irreversible", "x"]
+    assert written["results"][1]["suppressions"] == [{"kind": "inSource", "justification": "tiny"}]
+    assert written["results"][0]["locations"][0]["physicalLocation"]["region"] == {"startLine": 7}
+    assert [(item.rule_id, item.path, item.suppressed) for item in read.findings] == [
+        ("irreversible", "tests/backend/test_migration_lint.py", False),
+        ("x", "tests/backend/test_migration_lint.py", True),
+    ]
+    assert [(metric.name, metric.value) for metric in read.metrics] == [("migrations", 1)]
+    assert (read.conclusion, bool(read.branch)) == ("FAIL", True)
+
+
+def test_a_tool_that_could_not_work_makes_a_run_inconclusive() -> None:
+    worked, skipped = (Run("lint_migrations", tools=["squawk-cli"], skipped=names) for names in ([], ["squawk-cli"]))
+
+    concluded = [read_sarif(run.document([]).encode())[0] for run in (worked, skipped)]
+
+    assert [run.conclusion for run in concluded] == ["PASS", "INCONCLUSIVE"]
+    assert concluded[0].tools[1].version
 
 
 def test_without_squawk_the_command_says_what_to_install(
@@ -132,3 +155,26 @@ def test_the_command_reads_the_sql_too(database: str, tmp_path: Path) -> None:
     assert left.value.code == 1
     (dropped,) = [item for item in found if item["rule"] == "ban-drop-column"]
     assert "RemoveField" in Path(dropped["path"]).read_text().splitlines()[dropped["line"] - 1]
+
+
+def test_an_answer_in_sarif_names_every_rule(database: str, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.sarif"
+
+    call_command("lint_migrations", "accounts.0003", format="sarif", output=answer)
+
+    (read,) = read_sarif(answer.read_bytes())
+    assert [(item.rule_id, item.suppressed) for item in read.findings] == [("ban-drop-function", True)]
+    assert read.conclusion == "PASS"
+
+
+def test_without_arguments_it_reads_what_the_database_lacks(database: str) -> None:
+    with scratch_database() as scratch, redirected(scratch):
+        call_command("migrate_safely", "accounts", "0001", verbosity=0)
+        said = io.StringIO()
+        with pytest.raises(SystemExit):  # migrations of others, which are read too
+            call_command("lint_migrations", format="json", stdout=said)
+
+    answer = json.loads(said.getvalue())
+    accepted = {(item["migration"], item["rule"]) for item in answer["findings"] if item["reason"]}
+    assert accepted == {("accounts.0003_authentication_revoked", "ban-drop-function")}
+    assert answer["migrations"] > 30

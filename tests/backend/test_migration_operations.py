@@ -18,9 +18,12 @@ from backend.migration_safety.rehearsal.engine import Rehearsal
 from benchmarks.migrations.shop import Case, reference, shop
 
 CODE = models.UniqueConstraint(fields=["customer", "code"], name="shop_order_code_uq")
+PHASED = models.UniqueConstraint(fields=["code", "paid_cents"], nulls_distinct=False, name="shop_order_phased_uq")
 ALL: list[Operation] = [
     safe.AddIndex("order", models.Index(fields=["code"], name="shop_order_code_idx")),
     safe.AddUnique("order", CODE),
+    safe.AddUniqueIndex("order", PHASED),
+    safe.UseUniqueIndex("order", PHASED),
     safe.AddConstraint("order", models.CheckConstraint(condition=models.Q(quantity__gt=0), name="shop_order_q_ck")),
     safe.SetNotNull("order", "paid_cents", models.IntegerField()),
     safe.AddForeignKey("order", "courier", reference(null=True, db_index=False)),
@@ -91,6 +94,38 @@ def test_an_interruption_after_any_statement_leads_to_the_same_catalog(database:
 
     assert interrupted > len(ALL)
     assert catalog.differences(untouched, whole)
+
+
+def test_a_way_back_from_a_constraint_to_its_index_may_be_interrupted_anywhere(database: str) -> None:
+    """Then either direction leads where it should, and the rows are unique all the while."""
+    index, use = (_migration(kind("order", PHASED)) for kind in (safe.AddUniqueIndex, safe.UseUniqueIndex))
+    with shop() as (rehearsal, before):
+        connection = rehearsal.connection
+        apply(rehearsal.executor, before, index)
+        indexed = catalog.fingerprint(connection.connection)
+        apply(rehearsal.executor, before, use)
+        whole = catalog.fingerprint(connection.connection)
+        ends = []
+        for stop in ("CREATE UNIQUE INDEX", "DROP CONSTRAINT", "RENAME"):
+            for backward in (True, False):
+
+                def interrupt(execute: Any, sql: str, *rest: Any, at: str = stop) -> Any:
+                    result = execute(sql, *rest)
+                    if at in sql:
+                        raise _Interrupted
+                    return result
+
+                with pytest.raises(_Interrupted), connection.execute_wrapper(interrupt):
+                    apply(rehearsal.executor, before, use, backward=True)
+                uniques = "SELECT count(*) FROM pg_index WHERE indisunique AND indexrelid::regclass::text ~ 'phased'"
+                assert _all(rehearsal, uniques)[0][0] >= 1
+                apply(rehearsal.executor, before, use, backward=backward)
+                ends.append(
+                    catalog.differences(indexed if backward else whole, catalog.fingerprint(connection.connection))
+                )
+                apply(rehearsal.executor, before, use)
+
+    assert ends == [[]] * 6
 
 
 def test_not_null_by_a_check_ends_in_the_same_column(database: str) -> None:

@@ -118,8 +118,13 @@ class UseUniqueIndex(_UniquePhase):
     """
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
-        """ADD CONSTRAINT USING INDEX."""
-        return [_using_index(model, _unique(self.constraint), editor)]
+        """ADD CONSTRAINT USING INDEX, after what an interrupted way back left has been put right."""
+        rule = _unique(self.constraint)
+        return [
+            *_making_index(model, rule, rule.name, editor),
+            *dropping_index(f"{rule.name}_back", editor),
+            _using_index(model, rule, editor),
+        ]
 
     def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
         """An index beside the constraint's, which takes its place."""

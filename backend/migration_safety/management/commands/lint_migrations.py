@@ -1,7 +1,7 @@
 """`manage.py lint_migrations`: what can be told of migrations by reading them."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,10 @@ class Command(BaseCommand):
         findings = self._findings(chosen, database)
         run.skipped = [PACKAGE] if database is None else []
         run.metrics = {"migrations": (len(chosen), "")}
-        forms: dict[str, Callable[[Sequence[Finding], int], str]] = {
-            "json": as_json,
-            "text": as_text,
-            "sarif": lambda found, _count: run.document(found),
-        }
-        answer = forms[options["format"]](findings, len(chosen))
+        if options["format"] == "sarif":
+            answer = run.document(findings)
+        else:
+            answer = (as_json if options["format"] == "json" else as_text)(findings, len(chosen))
         if options["output"]:
             options["output"].write_text(answer + "\n")
         else:
