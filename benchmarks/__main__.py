@@ -28,6 +28,9 @@ COMMANDS = {
     "migrations": Command(
         "benchmarks.migrations.command", "27 changes of tables, naive and safe, as rehearsed", fresh_database=True
     ),
+    "faults": Command(
+        "benchmarks.faults.command", "what clients see of faults of PostgreSQL, and what is lost", fresh_database=True
+    ),
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),

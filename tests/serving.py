@@ -1,31 +1,17 @@
 """The server as a process of its own, on the database of the tests, and what memory a process takes."""
 
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
+from benchmarks.serving import served
 from tests import server
 
-ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 60
 PEAK_IS_KNOWN = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is told by Linux alone")
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,30 +39,6 @@ def peak_bytes(status: str) -> int:
 
 @contextmanager
 def serving(database: str, data_dir: Path, **variables: str) -> Iterator[Serving]:
-    port = free_port()
-    environment = {
-        **os.environ,
-        "DRIFTGRAPH_DATABASE_URL": server.url("app", database),
-        "DRIFTGRAPH_DATA_DIR": str(data_dir),
-        **variables,
-    }
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--port", str(port)]
-    process = subprocess.Popen([*command, "--log-level", "warning", "schema.http.asgi:app"], cwd=ROOT, env=environment)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait(process, url)
-        yield Serving(url, data_dir, process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=10).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise AssertionError(f"the server did not become ready within {START_SECONDS} s")
+    addresses = {"DRIFTGRAPH_DATABASE_URL": server.url("app", database), "DRIFTGRAPH_DATA_DIR": str(data_dir)}
+    with served({**addresses, **variables}) as found:
+        yield Serving(found.url, data_dir, found.process)

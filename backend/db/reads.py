@@ -18,6 +18,7 @@ from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.db.failures import UNAVAILABLE
 from backend.db.pipeline import Pipelines, TextQuery
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statemen
 _FORMS = "SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false)"
 _PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
 _PREPARED = 256  # statements that a connection keeps, of each of the two ways of sending them
+# Then the pool begins anew. Its pauses double: after minutes without PostgreSQL it would come back minutes later.
+_GIVE_UP_SECONDS = 2.0
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
 
 
@@ -179,13 +182,13 @@ class Snapshot:
                 attempts -= 1
                 try:
                     return await action()
-                except (psycopg.OperationalError, psycopg.errors.FeatureNotSupported) as error:
+                except (*UNAVAILABLE, psycopg.errors.FeatureNotSupported) as error:
                     if not attempts or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
                         raise
                     await asyncio.shield(self._replace_connections(error))
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
-        except (PoolTimeout, psycopg.OperationalError) as error:
+        except UNAVAILABLE as error:
             raise Unavailable from error
 
     async def _connect(self) -> "AsyncConnection[Row]":
@@ -328,6 +331,8 @@ class Reads:
             max_size=size,
             open=False,
             configure=_configure,
+            reconnect_timeout=_GIVE_UP_SECONDS,
+            reconnect_failed=AsyncConnectionPool.check,
             kwargs={
                 "autocommit": True,
                 "application_name": "driftgraph-reads",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,12 +10,14 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import OperationalError, close_old_connections, connections
+from django.db import Error, close_old_connections, connections
 from psycopg.errors import LockNotAvailable
 
-from backend.core.errors import LockedOut
+from backend.core.errors import LockedOut, Unavailable
 from backend.core.tenancy import PATIENCE
+from backend.db.failures import UNAVAILABLE
 
+log = logging.getLogger("driftgraph.writes")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -34,6 +37,8 @@ class WriteThreads:
 
         Raises:
             LockedOut: a lock was not to be had within DRIFTGRAPH_WRITE_LOCK_TIMEOUT_SECONDS; retryable.
+            Unavailable: the connection was cut, or the database could not carry it out; retryable. Where it was cut
+                during COMMIT nobody knows what became of it: a retry with its idempotency key finds out.
         """
         return await asyncio.wrap_future(self.submit(service, *args, **kwargs))
 
@@ -49,9 +54,12 @@ class WriteThreads:
         PATIENCE.set(settings.ENVIRONMENT.write_lock_timeout_seconds)  # in the context of this call alone
         try:
             return call()
-        except OperationalError as error:
+        except Error as error:
             if isinstance(error.__cause__, LockNotAvailable):
                 raise LockedOut from error
+            if isinstance(error.__cause__, UNAVAILABLE):
+                log.warning("a write failed: %s", type(error.__cause__).__name__)
+                raise Unavailable from error
             raise
         finally:
             close_old_connections()

@@ -138,7 +138,7 @@ def open_database(factor: float, console: Console) -> Database:
 def _tenant(connection: "psycopg.Connection[Any]", number: int, sizes: Sizes) -> Tenant:
     organization = _one(connection, _ROW_ID, ("organization", 0, number))
     event = _one(connection, _ROW_ID, ("event", number, sizes.events // 2))
-    return Tenant(organization, event, _fresh_token(connection, organization))
+    return Tenant(organization, event, fresh_token(connection, organization))
 
 
 def _schema_version() -> str:
@@ -203,7 +203,7 @@ def _one(connection: "psycopg.Connection[Any]", text: str, values: tuple[Any, ..
     return row[0] if row else None
 
 
-def _fresh_token(connection: "psycopg.Connection[Any]", organization: uuid.UUID) -> str:
+def fresh_token(connection: "psycopg.Connection[Any]", organization: uuid.UUID) -> str:
     """The secret of an API token, good for a day; earlier ones of this benchmark are gone."""
     secret = "dg_" + secrets.token_urlsafe(32)
     connection.execute("DELETE FROM api_token WHERE organization_id = %s", (organization,))

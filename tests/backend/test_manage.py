@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from backend.db.bootstrap import create_database
+from benchmarks.serving import free_port
 from tests import server
 from tests.backend.workers import until
-from tests.serving import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 UNREACHABLE = "postgresql://app@127.0.0.1:1/driftgraph"
