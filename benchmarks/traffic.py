@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 _PATIENCE_SECONDS = 60.0  # for one answer, and for what is waited for
-_RUN = "id commit branch status agent { name }"
+RUN = "id commit branch status agent { name }"
 
 
 class NothingHeard(Exception):
@@ -27,8 +27,7 @@ class Target:
     """A server, and what is selected of its agent runs."""
 
     url: str
-    name: str = "server"
-    selection: str = _RUN
+    selection: str = RUN
 
 
 @dataclass(slots=True)
@@ -157,6 +156,13 @@ class Traffic:
                 stack.enter_context(client.turn)
             yield
 
+    def longest(self) -> float:
+        """The seconds of the longest request since this was asked last."""
+        found = max(client.heard.longest for client in self.clients)
+        for client in self.clients:
+            client.heard.longest = 0.0
+        return found
+
     @property
     def heard(self) -> Heard:
         """What all of them heard so far."""
@@ -166,7 +172,6 @@ class Traffic:
             found.others += heard.others
             found.acknowledged += list(heard.acknowledged)
             found.failures += Counter(dict(heard.failures))
-            found.longest = max(found.longest, heard.longest)
         return found
 
     def each_hears(self, more: int) -> None:

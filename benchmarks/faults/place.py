@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -24,7 +25,9 @@ from benchmarks.serving import REPOSITORY, Served, environment_of, served
 
 DATABASE = "driftgraph"
 # Impatient, so that what waits for a fault to end is heard of soon.
-HASTY = {"DRIFTGRAPH_DEADLINE_SECONDS": "2", "DRIFTGRAPH_WRITE_LOCK_TIMEOUT_SECONDS": "0.3"}
+HASTY: Mapping[str, str] = MappingProxyType(
+    {"DRIFTGRAPH_DEADLINE_SECONDS": "2", "DRIFTGRAPH_WRITE_LOCK_TIMEOUT_SECONDS": "0.3"}
+)
 _FEW = {"max_connections": "30"}
 
 
@@ -106,6 +109,7 @@ class Place:
     server: EmbeddedServer
     served: Served
     token: str
+    variables: Mapping[str, str]  # settings of our server
     proxy: Proxy | None
     disk: Disk | None
     clock: Clock | None
@@ -137,6 +141,7 @@ def place(
     proxied: bool = False,
     full: str = "",
     clocked: bool = False,
+    settings: Mapping[str, str] = HASTY,
 ) -> Iterator[Place]:
     """A place of its own until the block ends.
 
@@ -160,9 +165,9 @@ def place(
             stack.enter_context(server)
         proxy = stack.enter_context(Proxy(server.socket_dir / ".s.PGSQL.5432")) if proxied else None
         app = server.url("app", DATABASE) if proxy is None else f"postgresql://app@127.0.0.1:{proxy.port}/{DATABASE}"
-        variables = {"DRIFTGRAPH_DATABASE_URL": app, "DRIFTGRAPH_DATA_DIR": str(folder / "files"), **HASTY}
+        variables = {"DRIFTGRAPH_DATABASE_URL": app, "DRIFTGRAPH_DATA_DIR": str(folder / "files"), **settings}
         found = stack.enter_context(served({**variables, **preloaded}, log=folder / "log"))
-        yield Place(server, found, made.token, proxy, disk, clock)
+        yield Place(server, found, made.token, variables, proxy, disk, clock)
 
 
 @contextmanager

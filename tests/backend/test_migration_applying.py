@@ -73,7 +73,7 @@ def test_one_at_a_time(empty: Scratch) -> None:
     with psycopg.connect(empty.owner) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [0x6D69_6772_7361_6665])
         with pytest.raises(CommandError, match="Another migrate_safely"):
-            _migrate("contenttypes")
+            _migrate("contenttypes", wait=0)
 
     said = io.StringIO()
     call_command("migrate_safely", "contenttypes", stdout=said, verbosity=0)

@@ -15,7 +15,11 @@ from backend.migration_safety.locking import ATTEMPTS, LOCK_TIMEOUT_MS, LocksNot
 from backend.migration_safety.scratch import owner_connection
 
 _ONE_AT_A_TIME = 0x6D69_6772_7361_6665  # "migrsafe": the advisory lock of a deployment
-_LOOK_AGAIN_SECONDS = 0.2
+_WAIT_SECONDS, _POLL_SECONDS = 10, 0.1
+# A process that is killed cannot end its statement: PostgreSQL would finish the index, and hold the lock until then.
+_END_WITH_CLIENT = (
+    "SELECT set_config(name, '500ms', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
+)
 _BLOCKERS = (
     "SELECT DISTINCT a.pid, a.application_name, extract(epoch FROM now() - a.xact_start)::int FROM pg_locks l"
     " JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'relation' AND l.pid <> pg_backend_pid()"
@@ -37,10 +41,13 @@ class Command(BaseCommand):
         parser.add_argument("app_label", nargs="?", help="only the migrations that this app needs")
         parser.add_argument("migration", nargs="?", help="as far as this migration of the app; also backwards")
         parser.add_argument("--lock-timeout", type=int, default=LOCK_TIMEOUT_MS, help="milliseconds (default 100)")
-        parser.add_argument("--attempts", type=int, default=ATTEMPTS, help=f"per migration (default {ATTEMPTS})")
         parser.add_argument(
-            "--wait", type=float, default=0, help="seconds to wait for another migrate_safely to end (default 0)"
+            "--wait",
+            type=float,
+            default=_WAIT_SECONDS,
+            help=f"seconds for another migrate_safely, or what a killed one left, to end (default {_WAIT_SECONDS})",
         )
+        parser.add_argument("--attempts", type=int, default=ATTEMPTS, help=f"per migration (default {ATTEMPTS})")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Applies.
@@ -49,7 +56,7 @@ class Command(BaseCommand):
             CommandError: another migrate_safely is at work, no such migration, or locks were not to be had.
         """
         connection = owner_connection()
-        if not _is_alone(connection, until=time.monotonic() + options["wait"]):
+        if not _alone(connection, options["wait"]):
             raise CommandError("Another migrate_safely is at work on this database.", returncode=2)
         try:
             self._migrate(connection, options)
@@ -91,16 +98,18 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(steps)} done" if steps else "Nothing to apply.")
 
 
-def _is_alone(connection: BaseDatabaseWrapper, *, until: float) -> bool:
-    """Whether no other migrate_safely is at work, or has ended in time; from now on this one is."""
-    while True:
-        with connection.cursor() as cursor:
+def _alone(connection: BaseDatabaseWrapper, seconds: float) -> bool:
+    """Whether this process is the one that migrates, within so many seconds."""
+    end = time.monotonic() + seconds
+    with connection.cursor() as cursor:
+        cursor.execute(_END_WITH_CLIENT)
+        while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_AT_A_TIME])
             if cursor.fetchone()[0]:
                 return True
-        if time.monotonic() >= until:
-            return False
-        time.sleep(_LOOK_AGAIN_SECONDS)
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL_SECONDS)
 
 
 def _targets(executor: MigrationExecutor, app: str | None, name: str | None) -> list[tuple[str, str | None]]:
