@@ -35,6 +35,9 @@ COMMANDS = {
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),
     "detection": Command("benchmarks.detection", "known changes found, and when, by weekly runs", fresh_database=True),
+    "abuses": Command(
+        "benchmarks.abuses", "what a server answers to abuses, and how long others wait", fresh_database=True
+    ),
     "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 

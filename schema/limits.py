@@ -1,24 +1,33 @@
-"""What a document may hold, checked before validation: operation, tokens, depth, aliases, repetitions; not its cost."""
+"""What a request may hold, checked before anything is validated: each limit is a setting that its error names."""
 
+import re
 from collections import Counter
+from dataclasses import dataclass, field
 from math import isinf
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from graphql import DocumentNode, FieldNode, OperationDefinitionNode, Visitor, parse, visit
-from graphql.language import (
-    ExecutableDefinitionNode,
-    FloatValueNode,
+from graphql import (
+    DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
-    IntValueNode,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     StringValueNode,
+    Visitor,
+    parse,
+    visit,
 )
+from graphql.language import FloatValueNode, IntValueNode
 
 from backend.core.errors import BadUserInput, LimitExceeded
 
 NUL = "\0"
+# What may be NUL, or a number that no double holds; documents without such text need not be walked for it.
+_SUSPECT = re.compile(r"\0|\\u|\d{200}|[eE]\+?\d{3}")
 
 
 class NulInText(BadUserInput):
@@ -38,14 +47,7 @@ class OperationNotNamed(BadUserInput):
 
 
 class _Literals(Visitor):
-    """Counts aliases and looks at every text and number of a document."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.aliases = 0
-
-    def enter_field(self, node: FieldNode, *_: Any) -> None:
-        self.aliases += node.alias is not None
+    """Looks at every text and number of a document."""
 
     def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
         if NUL in node.value:
@@ -66,8 +68,16 @@ def parsed(text: str) -> DocumentNode:
 
     Raises:
         GraphQLError: not a document, or more than DRIFTGRAPH_MAX_QUERY_TOKENS.
+        LimitExceeded: more than DRIFTGRAPH_MAX_QUERY_CHARACTERS.
+        NulInText: a text that the database cannot keep.
+        NumberTooLarge: a number that is none of JSON's either.
     """
-    return parse(text, max_tokens=settings.ENVIRONMENT.max_query_tokens)
+    limits = settings.ENVIRONMENT
+    _within("The number of characters", len(text), limits.max_query_characters, "DRIFTGRAPH_MAX_QUERY_CHARACTERS")
+    document = parse(text, max_tokens=limits.max_query_tokens)
+    if _SUSPECT.search(text):
+        visit(document, _Literals())
+    return document
 
 
 def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
@@ -77,26 +87,24 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
 
     Raises:
         NoSuchOperation, OperationNotNamed: it is not clear what to execute.
-        LimitExceeded: deeper than DRIFTGRAPH_MAX_QUERY_DEPTH, more aliases than DRIFTGRAPH_MAX_QUERY_ALIASES, or
-            more repetitions of a field than DRIFTGRAPH_MAX_QUERY_REPEATS.
-        NulInText: a text that the database cannot keep.
-        NumberTooLarge: a number that is none of JSON's either.
+        LimitExceeded: more than a setting allows: DRIFTGRAPH_MAX_QUERY_DEPTH, _FIELDS, _ALIASES, _REPEATS, _DIRECTIVES,
+            _FRAGMENTS, _OPERATIONS or _VARIABLES.
     """
-    limits = settings.ENVIRONMENT
     operation = _chosen(document, name)
-    literals = _Literals()
-    visit(document, literals)
-    _within("The number of aliases", literals.aliases, limits.max_query_aliases, "DRIFTGRAPH_MAX_QUERY_ALIASES")
-    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    for definition in (operation, *fragments.values()):
-        _within(
-            "The number of times that one field is repeated in a selection",
-            max(_repeats(definition).values(), default=0),
-            limits.max_query_repeats,
-            "DRIFTGRAPH_MAX_QUERY_REPEATS",
-        )
-    depth = _Depths(fragments).of(operation.selection_set)
-    _within("The depth of the query", depth, limits.max_query_depth, "DRIFTGRAPH_MAX_QUERY_DEPTH")
+    measures = _Measures(document)
+    limits = settings.ENVIRONMENT
+    size = measures.largest()
+    for what, actual, setting in (
+        ("The number of operations", len(measures.operations), "operations"),
+        ("The number of fragments", len(measures.fragments), "fragments"),
+        ("The number of variables", measures.variables, "variables"),
+        ("The number of directives", measures.directives, "directives"),
+        ("The number of aliases", measures.aliases, "aliases"),
+        ("The number of times that one field is repeated in a selection", measures.repeats, "repeats"),
+        ("The number of fields, a fragment's counted wherever it is spread,", size.fields, "fields"),
+        ("The depth of the query", size.depth, "depth"),
+    ):
+        _within(what, actual, getattr(limits, f"max_query_{setting}"), f"DRIFTGRAPH_MAX_QUERY_{setting.upper()}")
     return operation
 
 
@@ -113,62 +121,128 @@ def _chosen(document: DocumentNode, name: str | None) -> OperationDefinitionNode
 
 def _within(what: str, actual: int, limit: int, setting: str) -> None:
     if actual > limit:
-        raise LimitExceeded(what=what, actual=actual, limit=limit, setting=setting)
+        shown = actual if actual < 10**9 else "more than 1,000,000,000"  # a bomb's number has hundreds of digits
+        raise LimitExceeded(what=what, actual=shown, limit=limit, setting=setting)
 
 
-def _repeats(definition: ExecutableDefinitionNode) -> Counter[tuple[str, ...]]:
-    """How often each place of an answer is asked for; validation compares every pair of those who ask."""
-    found: Counter[tuple[str, ...]] = Counter()
-    waiting: list[tuple[tuple[str, ...], SelectionSetNode]] = [((), definition.selection_set)]
-    while waiting:
-        path, selections = waiting.pop()
-        for node in selections.selections:
-            below = path
-            if isinstance(node, FieldNode):
-                below = (*path, node.alias.value if node.alias else node.name.value)
-                found[below] += 1
-            inner = getattr(node, "selection_set", None)
-            if inner is not None:
-                waiting.append((below, inner))
-    return found
+class _Size(NamedTuple):
+    """How many fields a selection asks for with all fragments spread out, and how deep it goes."""
+
+    fields: int = 0
+    depth: int = 0
 
 
-class _Depths:
-    """How deep selections go; introspection is left out, since tools need it deeper than any page."""
+@dataclass(slots=True)
+class _Measures:
+    """Each definition of a document is walked once; what a fragment is found to be holds wherever it is spread."""
 
-    def __init__(self, fragments: dict[str, FragmentDefinitionNode]) -> None:
-        self._fragments = fragments
-        self._known: dict[str, int] = {}
+    document: DocumentNode
+    operations: list[OperationDefinitionNode] = field(init=False)
+    fragments: dict[str, FragmentDefinitionNode] = field(init=False)
+    variables: int = 0
+    directives: int = 0
+    aliases: int = 0
+    repeats: int = 0
+    _known: dict[str, _Size] = field(default_factory=dict)
+    _places: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
-    def of(self, selections: SelectionSetNode | None) -> int:
-        deepest = 0
-        for node in selections.selections if selections else ():
-            if isinstance(node, FieldNode):
-                below = 0 if node.name.value.startswith("__") else self.of(node.selection_set)
-                deepest = max(deepest, 1 + below)
-            elif isinstance(node, FragmentSpreadNode):
-                deepest = max(deepest, self._fragment(node.name.value))
-            else:
-                deepest = max(deepest, self.of(getattr(node, "selection_set", None)))
-        return deepest
+    def __post_init__(self) -> None:
+        definitions = self.document.definitions
+        self.operations = [node for node in definitions if isinstance(node, OperationDefinitionNode)]
+        self.fragments = {node.name.value: node for node in definitions if isinstance(node, FragmentDefinitionNode)}
 
-    def _fragment(self, name: str) -> int:
+    def largest(self) -> _Size:
+        """The most fields and the greatest depth of any operation; the counters are filled then."""
+        for name in self.fragments:
+            self._fragment(name)
+        sizes = []
+        for operation in self.operations:
+            declared = operation.variable_definitions or ()
+            self.variables = max(self.variables, len(declared))
+            self.directives += sum(len(node.directives or ()) for node in declared)
+            sizes.append(self._definition(operation))
+        return _Size(max(size.fields for size in sizes), max(size.depth for size in sizes))
+
+    def _definition(self, node: OperationDefinitionNode | FragmentDefinitionNode) -> _Size:
+        self.directives += len(node.directives or ())
+        outer, self._places = self._places, Counter()
+        size = self._selections(node.selection_set, ())
+        self.repeats = max(self.repeats, max(self._places.values(), default=0))
+        self._places = outer
+        return size
+
+    def _fragment(self, name: str) -> _Size:
         if name not in self._known:
-            self._known[name] = 0  # a cycle ends here; validation says that it is one
-            fragment = self._fragments.get(name)
-            self._known[name] = self.of(fragment.selection_set) if fragment else 0
+            self._known[name] = _Size()  # a cycle ends here; validation says that it is one
+            fragment = self.fragments.get(name)
+            self._known[name] = self._definition(fragment) if fragment else _Size()
         return self._known[name]
+
+    def _selections(self, selections: SelectionSetNode | None, path: tuple[str, ...]) -> _Size:
+        fields = depth = 0
+        for node in selections.selections if selections else ():
+            inner = self._selection(node, path)
+            fields += max(1, inner.fields)
+            depth = max(depth, inner.depth)
+        return _Size(fields, depth)
+
+    def _selection(self, node: SelectionNode, path: tuple[str, ...]) -> _Size:
+        self.directives += len(node.directives or ())
+        if isinstance(node, FragmentSpreadNode):
+            return self._fragment(node.name.value)
+        if isinstance(node, InlineFragmentNode):
+            return self._selections(node.selection_set, path)
+        if not isinstance(node, FieldNode):
+            raise TypeError(type(node).__name__)
+        self.aliases += node.alias is not None
+        below = (*path, node.alias.value if node.alias else node.name.value)
+        self._places[below] += 1  # validation compares every pair of those who ask for the same place of an answer
+        inner = self._selections(node.selection_set, below)
+        # Tools need introspection deeper than any page; graphql-core bounds it by a rule of its own.
+        return _Size(1 + inner.fields, 1 if node.name.value.startswith("__") else 1 + inner.depth)
+
+
+def refuse_costly_json(raw: bytes) -> None:
+    """Nothing; looks at JSON text before it is read, which takes long where there are many small values.
+
+    Raises:
+        LimitExceeded: it has more values than DRIFTGRAPH_MAX_JSON_VALUES.
+    """
+    limit = settings.ENVIRONMENT.max_json_values
+    found = _separators(raw)
+    if found > limit:
+        # Perhaps they stand in texts. Every other text is a value at least, the rest are names.
+        plain = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+        found = plain.count(b'"') // 4
+        if found <= limit:
+            found = _separators(b"".join(plain.split(b'"')[::2]))
+    _within("The number of values", found, limit, "DRIFTGRAPH_MAX_JSON_VALUES")
+
+
+def _separators(raw: bytes) -> int:
+    return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
 def refuse_nul(value: Any) -> None:
-    """Raises NulInText where a text among the variables holds the character."""
-    if isinstance(value, str):
-        if NUL in value:
-            raise NulInText
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            refuse_nul(name)
-            refuse_nul(item)
-    elif isinstance(value, list):
-        for item in value:
-            refuse_nul(item)
+    """Nothing; looks at the variables of a request.
+
+    Raises:
+        NulInText: a text among them holds the character.
+        LimitExceeded: they are nested deeper than DRIFTGRAPH_MAX_JSON_DEPTH.
+    """
+    limit = settings.ENVIRONMENT.max_json_depth
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if NUL in item:
+                    raise NulInText
+            elif isinstance(item, dict):
+                below += item
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        level = below
+        _within("The depth of the variables", depth - 1, limit, "DRIFTGRAPH_MAX_JSON_DEPTH")

@@ -1,6 +1,8 @@
 """Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
 
+import asyncio
 from collections.abc import Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,8 @@ from schema.limits import operation_of, parsed
 OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
 _DOCUMENTS = 512
+_SHORT = 500  # characters; what takes less than a switch of threads
+_ERRORS = 20  # of validation; each may look for names that are alike among all of the schema
 _FORMS = 32  # of one operation: rights times values of the variables in @skip and @include
 
 
@@ -51,6 +55,11 @@ class Prepared:
 
 
 @cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="documents")
+
+
+@cache
 def _documents() -> LeastRecent[tuple[str, str | None], Prepared]:
     return LeastRecent(_DOCUMENTS, weight=lambda key: len(key[0]), capacity=settings.ENVIRONMENT.document_cache_bytes)
 
@@ -65,11 +74,23 @@ def prepare(text: str, operation_name: str | None) -> Prepared:
     return _documents().get((text, operation_name), lambda: _prepare(text, operation_name))
 
 
+async def prepared(text: str, operation_name: str | None) -> Prepared:
+    """The same, without holding up others: a long text that is not known yet is looked at in a thread.
+
+    Raises: as prepare.
+    """
+    key = (text, operation_name)
+    if len(text) <= _SHORT or _documents().peek(key) is not None:
+        return prepare(text, operation_name)
+    found = await asyncio.get_running_loop().run_in_executor(_thread(), _prepare, text, operation_name)
+    return _documents().get(key, lambda: found)
+
+
 def _prepare(text: str, operation_name: str | None) -> Prepared:
     schema, document = core_schema(), parsed(text)
     operation = operation_of(document, operation_name)
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    errors = validate(schema, document)
+    errors = validate(schema, document, max_errors=_ERRORS)
     conditions = Conditions() if errors else conditions_of(operation, fragments)
     return Prepared(schema, document, operation, fragments, errors, conditions)
 

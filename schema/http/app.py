@@ -17,7 +17,7 @@ from backend.db.reads import AnswerOutdated, Reads
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.errors import present
-from schema.execution.documents import Prepared, prepare
+from schema.execution.documents import Prepared, prepared
 from schema.execution.engine import Answer, execute
 from schema.http.credentials import Credentials, Principal
 from schema.http.graphiql import page, static_file
@@ -85,12 +85,15 @@ class GraphQLApp:
         try:
             try:
                 refuse_nul(request.variables)
-                prepared = prepare(request.query, request.operation_name)
+                async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
+                    operation = await prepared(request.query, request.operation_name)
+            except TimeoutError:
+                return _answer(_refused(DeadlineExceeded()), request_id, media_type)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
-            if scope["method"] == "GET" and prepared.kind is not OperationType.QUERY:
+            if scope["method"] == "GET" and operation.kind is not OperationType.QUERY:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(prepared, request.variables, headers, request_id, writes)
+            asked = Asked(operation, request.variables, headers, request_id, writes)
             result = await _while_client_waits(self._execute(asked, who), receive)
         finally:
             # A service that outlasts the deadline, or the client, goes on and reads them.

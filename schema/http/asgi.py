@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 
 from django.core.asgi import get_asgi_application
 
@@ -56,6 +57,8 @@ class Application:
                     remove_leftovers(upload_folder())
                     await self._reads.open()
                     warm()
+                    # A long document is looked at in a thread: the event loop gets its turn after 0.5 ms, not 5.
+                    sys.setswitchinterval(0.000_5)
                     # What lives as long as the process need not be looked at by every collection of garbage.
                     gc.freeze()
                 except AppError as error:

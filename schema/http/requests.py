@@ -8,8 +8,10 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
+from backend.core.errors import LimitExceeded
 from schema.http.messages import Headers, HttpError, Receive, Scope, read_body
 from schema.http.upload import Form, read_form
+from schema.limits import refuse_costly_json
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -32,7 +34,10 @@ def _bad(message: str) -> HttpError:
 
 def _json(raw: bytes | str, what: str) -> Any:
     try:
+        refuse_costly_json(raw if isinstance(raw, bytes) else raw.encode())
         return orjson.loads(raw)
+    except LimitExceeded as error:
+        raise _bad(error.message) from None
     except orjson.JSONDecodeError as error:
         if "infinity" in error.msg:
             raise _bad(f"{what} holds a number that is larger than 64 bits of floating point hold.") from None
