@@ -140,7 +140,8 @@ def _server() -> Iterator[int]:
         port: int = listener.getsockname()[1]
     call = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--port", str(port)]
     # The abuser's budget would be spent by the first of them.
-    environment = {**os.environ, "DRIFTGRAPH_COST_PER_MINUTE": "1000000000"}
+    limits = dict.fromkeys(("DRIFTGRAPH_COST_PER_MINUTE", "DRIFTGRAPH_ORGANIZATION_COST_PER_MINUTE"), "1000000000")
+    environment = {**os.environ, **limits}
     process = subprocess.Popen([*call, "--log-level", "error", "schema.http.asgi:app"], cwd=BASE_DIR, env=environment)
     try:
         _wait(process, port)

@@ -154,7 +154,7 @@ def root_node(description: str) -> Any:
     return DeclaredField(RootNode(), description=description, arguments=arguments)
 
 
-def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:
+def resolver(description: str, *, right: Right | None, directives: tuple[Any, ...] = ()) -> Callable[[Any], Any]:
     """A root field with a function of its own; `right` None: anybody who is signed in."""
 
     def declare(function: Any) -> Any:
@@ -169,7 +169,10 @@ def resolver(description: str, *, right: Right | None) -> Callable[[Any], Any]:
             return await plain(*args, **kwargs)
 
         return strawberry.field(
-            resolver=staticmethod(guarded), description=description, metadata={"right": right, "declaration": None}
+            resolver=staticmethod(guarded),
+            description=description,
+            metadata={"right": right, "declaration": None},
+            directives=directives,
         )
 
     return declare

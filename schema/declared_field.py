@@ -11,6 +11,7 @@ from strawberry_django.fields.field import StrawberryDjangoField
 
 from backend.core.actor import Needed
 from schema.context import Context, context_of
+from schema.cost.directives import prices
 from schema.declarations import (
     Aggregate,
     Argument,
@@ -45,7 +46,8 @@ class DeclaredField(StrawberryDjangoField):
         **kwargs: Any,
     ) -> None:
         metadata = {"declaration": declaration, "right": right}
-        super().__init__(description=description, metadata=metadata, **kwargs)
+        directives = (*kwargs.pop("directives", ()), *prices(declaration))
+        super().__init__(description=description, metadata=metadata, directives=directives, **kwargs)
         self.declaration = declaration
         self.right = right
         self.read: Callable[[Any], Any] | None = None  # off the row alone

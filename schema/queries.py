@@ -11,6 +11,8 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import Forbidden, LimitExceeded
 from schema.context import Context, context_of
+from schema.cost.directives import Cost, sized_by
+from schema.cost.dry_run import OperationCost, operation_cost
 from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
 from schema.declared_field import load_node
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
@@ -106,6 +108,7 @@ class Query:
         "Objects by their global ids, in the order asked for; null where there is none. An id that is malformed, or of"
         " a type that the caller has no right to read, gives null and an error at its place; the others are answered.",
         right=None,
+        directives=(sized_by("ids"),),
     )
     @staticmethod
     async def nodes(
@@ -116,6 +119,25 @@ class Query:
         if len(ids) > limit:
             raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
         return list(await asyncio.gather(*(_node(context_of(info), one) for one in ids)))
+
+    @resolver(
+        "What an operation would cost, field by field; it is not executed. docs/limits.md says how costs come about.",
+        right=None,
+        directives=(Cost(weight="20"),),
+    )
+    @staticmethod
+    async def cost(
+        info: strawberry.Info,
+        document: Annotated[str, strawberry.argument(description="The document, as it would be sent.")],
+        variables: Annotated[
+            str | None, strawberry.argument(description="Values of its variables: a JSON object as text; null: none.")
+        ] = None,
+        operation_name: Annotated[
+            str | None, strawberry.argument(description="Which operation is meant; null if it is the only one.")
+        ] = None,
+    ) -> OperationCost:
+        schema = info.schema._schema  # type: ignore[attr-defined]  # noqa: SLF001 - Strawberry's documented way to it
+        return await operation_cost(schema, document, variables, operation_name)
 
     @resolver("Who asks, with which rights, for which organization.", right=None)
     @staticmethod

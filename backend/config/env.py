@@ -13,6 +13,7 @@ from backend.core.errors import ConfigurationError
 PREFIX = "DRIFTGRAPH_"
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
+BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
@@ -44,6 +45,10 @@ class Environment:
         True  # false behind a pooler in transaction mode that keeps none (PgBouncer before 1.21)
     )
     execution: str = "auto"  # auto: SQL-made JSON, then compiled; compiled: without SQL; reference: graphql-core alone
+    documents: str = (
+        "automatic"  # any: every text; automatic: and its hash from then on; trusted: those of manifests alone
+    )
+    documents_manifest: str = ""  # file of documents_build, whose documents are trusted beside those of the product
     document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
     write_threads: int = 8  # threads per process that run services
     write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then
@@ -68,6 +73,10 @@ class Environment:
     max_query_variables: int = 100  # that an operation declares
     max_json_values: int = 20_000  # of a request
     max_json_depth: int = 32  # of variables
+    max_cost: int = 10_000  # of one operation, in the unit of docs/limits.md
+    cost_per_minute: int = 200_000  # of one token or session; of one address where nobody is signed in
+    organization_cost_per_minute: int = 1_000_000
+    budget_url: str = ""  # redis:// or valkey://, where several processes share budgets; empty: each keeps its own
     max_input_items: int = 100  # items of a list in a filter
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
@@ -134,6 +143,10 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto, compiled or reference")
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
+    if settings.documents not in ("any", "automatic", "trusted"):
+        raise BadSetting(name="DRIFTGRAPH_DOCUMENTS", reason="it must be any, automatic or trusted")
+    if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
+        raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
     if settings.is_production:
         for key in ("secret_key", "claim_key"):
             if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:

@@ -1,11 +1,12 @@
 """Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from graphql import (
@@ -20,6 +21,7 @@ from graphql import (
 
 from backend.core.least_recent import LeastRecent
 from schema.build import core_schema
+from schema.cost.pricing import Price, Pricing, amount, defaults, sizing_variables
 from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
 
@@ -41,7 +43,10 @@ class Prepared:
     fragments: dict[str, FragmentDefinitionNode]
     errors: list[GraphQLError]  # of validation
     conditions: Conditions
+    sizing: tuple[str, ...] = ()  # variables that the price depends on
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of variables, not coerced
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
+    prices: LeastRecent[Hashable, Price] = field(default_factory=lambda: LeastRecent(_FORMS))
 
     @property
     def kind(self) -> OperationType:
@@ -52,6 +57,19 @@ class Prepared:
     def name(self) -> str | None:
         """The operation's name."""
         return self.operation.name.value if self.operation.name else None
+
+    def price(self, raw_variables: Mapping[str, Any] | None) -> Price:
+        """What the operation costs with these variables, which need not be good."""
+        values = raw_variables or {}
+        conditions = self.conditions.variables
+        key = (
+            *(amount(values.get(name, self.defaults.get(name))) for name in self.sizing),
+            *(values.get(name, self.defaults.get(name)) is True for name in conditions),
+        )
+        return self.prices.get(key, lambda: self._priced({**self.defaults, **values}))
+
+    def _priced(self, values: Mapping[str, Any]) -> Price:
+        return Pricing(self.schema, self.operation, self.fragments, values).price()
 
 
 @cache
@@ -91,8 +109,18 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     operation = operation_of(document, operation_name)
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     errors = validate(schema, document, max_errors=_ERRORS)
-    conditions = Conditions() if errors else conditions_of(operation, fragments)
-    return Prepared(schema, document, operation, fragments, errors, conditions)
+    if errors:
+        return Prepared(schema, document, operation, fragments, errors, Conditions())
+    return Prepared(
+        schema,
+        document,
+        operation,
+        fragments,
+        errors,
+        conditions_of(operation, fragments),
+        sizing_variables(operation, fragments),
+        defaults(operation),
+    )
 
 
 def warm() -> int:

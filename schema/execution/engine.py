@@ -4,7 +4,7 @@ A query can take two ways: its plain root fields are made by SQL, the others by 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -32,6 +32,9 @@ class Answer:
 
     data: bytes | None
     errors: Sequence[GraphQLError] = ()
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """Of the lists of the root fields, by response key."""
+    extensions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,9 +69,10 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     except RefusedVariables as refused:
         return Answer(None, refused.errors)
     form = _form(prepared, coerced(variables), context)
-    texts = await _texts(form, variables, context) if way == "auto" else {}
+    rows: dict[str, int] = {}
+    texts = await _texts(form, variables, context, rows) if way == "auto" else {}
     if len(texts) == len(form.keys):
-        return Answer(_object(form, texts))
+        return Answer(_object(form, texts), (), rows)
     others = [key for key in form.keys if key not in texts]
     run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
     result = await execute_compiled(form.plan, others, run)
@@ -76,7 +80,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if result.data is None or not texts:
         return _answer(result)
     made = {key: orjson.dumps(value) for key, value in result.data.items()}
-    return Answer(_object(form, {**texts, **made}), result.errors or ())
+    return Answer(_object(form, {**texts, **made}), result.errors or (), {**rows, **_rows(result.data)})
 
 
 def _refuse_outdated(result: ExecutionResult) -> None:
@@ -113,8 +117,8 @@ def _outlined(prepared: Prepared, values: Mapping[str, Any], rights: frozenset[R
     return Form(plan, plain)
 
 
-async def _texts(form: Form, variables: VariableValues, context: Context) -> dict[str, bytes]:
-    """The JSON text of the root fields that SQL can make, and that have no error to report."""
+async def _texts(form: Form, variables: VariableValues, context: Context, rows: dict[str, int]) -> dict[str, bytes]:
+    """The JSON text of the root fields that SQL can make, and that have no error to report; puts down their rows."""
     ready: dict[str, Ready] = {}
     for key, field_ in form.plain.items():
         try:
@@ -131,7 +135,9 @@ async def _texts(form: Form, variables: VariableValues, context: Context) -> dic
     found: dict[str, bytes] = {}
     for key, one in ready.items():
         count = len(one.plan.queries)
-        found[key], results = one.plan.render(results[:count]), results[count:]
+        found[key] = one.plan.render(results[:count])
+        rows[key] = one.plan.rows(results)
+        results = results[count:]
     fitting = {key: text for key, text in found.items() if MISFIT_BYTE not in text}
     # The executor makes the others in the same snapshot; where that is over it begins anew, and makes them all.
     return {} if last and len(fitting) < len(found) else fitting
@@ -146,4 +152,16 @@ def _answer(result: ExecutionResult) -> Answer:
     errors = result.errors or []
     if result.data is None and errors and not any(error.path for error in errors):
         return Answer(None, errors)
-    return Answer(orjson.dumps(result.data), errors)
+    return Answer(orjson.dumps(result.data), errors, _rows(result.data or {}))
+
+
+def _rows(data: Mapping[str, Any]) -> dict[str, int]:
+    """The items of the lists that root fields are or have."""
+    return {key: _items(value) for key, value in data.items()}
+
+
+def _items(value: Any) -> int:
+    if isinstance(value, list):
+        return len(value)
+    lists = [len(one) for one in value.values() if isinstance(one, list)] if isinstance(value, dict) else []
+    return max(lists, default=0)

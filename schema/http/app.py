@@ -4,7 +4,8 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -16,13 +17,16 @@ from backend.core.errors import AppError, DeadlineExceeded
 from backend.db.reads import AnswerOutdated, Reads
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
+from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
 from schema.errors import present
 from schema.execution.documents import Prepared, prepared
 from schema.execution.engine import Answer, execute
+from schema.http.caching import cacheable
 from schema.http.credentials import Credentials, Principal
+from schema.http.documents import Documents
 from schema.http.graphiql import page, static_file
 from schema.http.messages import ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
-from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, read_request, response_type
+from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, asks, read_request, response_type
 from schema.limits import refuse_nul
 
 log = logging.getLogger("driftgraph.http")
@@ -38,14 +42,21 @@ class Asked:
     headers: Headers
     request_id: str
     writes: RequestWrites
+    address: str
 
 
 class GraphQLApp:
     """Serves `/graphql` and, below it, the files of GraphiQL."""
 
-    def __init__(self, reads: Reads, writes: WriteThreads) -> None:
+    def __init__(self, reads: Reads, writes: WriteThreads, budgets: Budgets | None = None) -> None:
         self._reads, self._writes = reads, writes
+        self._budgets = budgets or process_budgets()
+        self._documents = Documents()
         self._credentials = Credentials(reads, writes)
+
+    async def close(self) -> None:
+        """Nothing; ends the connections that are the application's own."""
+        await self._budgets.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
@@ -72,7 +83,7 @@ class GraphQLApp:
             return static_file(path.removeprefix(f"{PATH}/static/"))
         if path != PATH:
             raise HttpError(404, "NOT_FOUND", "There is nothing at this address.")
-        if scope["method"] == "GET" and "text/html" in headers.get("accept") and b"query=" not in scope["query_string"]:
+        if scope["method"] == "GET" and "text/html" in headers.get("accept") and not asks(scope["query_string"]):
             return page()
         media_type = response_type(headers.get("accept"))
         if media_type is None:
@@ -85,16 +96,21 @@ class GraphQLApp:
         try:
             try:
                 refuse_nul(request.variables)
+                text = self._documents.text(request.query, request.document_id, request.persisted)
                 async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                    operation = await prepared(request.query, request.operation_name)
+                    operation = await prepared(text, request.operation_name)
+                if not operation.errors:
+                    self._documents.remember(text, request.persisted)
             except TimeoutError:
                 return _answer(_refused(DeadlineExceeded()), request_id, media_type)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
             if scope["method"] == "GET" and operation.kind is not OperationType.QUERY:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(operation, request.variables, headers, request_id, writes)
+            asked = Asked(operation, request.variables, headers, request_id, writes, _address(scope))
             result = await _while_client_waits(self._execute(asked, who), receive)
+            if scope["method"] == "GET" and result.data is not None and not result.errors:
+                return cacheable(who.actor, text, result.data, headers, media_type)
         finally:
             # A service that outlasts the deadline, or the client, goes on and reads them.
             writes.when_ended(request.form.remove_files)
@@ -120,16 +136,39 @@ class GraphQLApp:
                 if who.premise is not None and asked.prepared.kind is not OperationType.QUERY:
                     # What writes does so in other transactions than the one that looks at the premise.
                     who = Principal((await self._credentials.anew(asked.headers)).actor)
-                try:
-                    return await self._attempt(asked, who)
-                except AnswerOutdated:
-                    # The token was revoked, has expired or got other rights since it was last looked at.
-                    who = await self._credentials.anew(asked.headers)
-                    return await self._attempt(asked, Principal(who.actor))
+                return await self._paid(asked, who)
+        except RateLimited as error:
+            wait = {"retry-after": str(error.details["seconds"])}
+            raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, error.code, error.message, wait) from None
         except TimeoutError:
             return _refused(DeadlineExceeded())
         except AppError as error:
             return _refused(error)
+
+    async def _paid(self, asked: Asked, who: Principal) -> Answer:
+        if asked.prepared.errors:
+            return Answer(None, asked.prepared.errors)
+        price, limit = asked.prepared.price(asked.variables), settings.ENVIRONMENT.max_cost
+        if price.requested > limit:
+            raise CostExceeded(actual=price.requested, limit=limit)
+        charge = await self._budgets.charge(who.actor, asked.address, price.requested)
+        try:
+            answer = await self._attempt(asked, who)
+        except AnswerOutdated:
+            # The token was revoked, has expired or got other rights since it was last looked at.
+            who = await self._credentials.anew(asked.headers)
+            answer = await self._attempt(asked, Principal(who.actor))
+        actual = price.actual(answer.rows)
+        remaining = await self._budgets.give_back(charge, actual)
+        if who.actor is None:
+            return answer
+        cost = {
+            "requested": price.requested,
+            "actual": actual,
+            "remaining": remaining,
+            "resetAt": _moment(charge.reset_at),
+        }
+        return replace(answer, extensions={"cost": cost})
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
         actor = who.actor
@@ -181,9 +220,20 @@ def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
     parts = [b'"errors":' + orjson.dumps(errors)] if errors else []
     if answer.data is not None:
         parts.append(b'"data":' + answer.data)
+    if answer.extensions:
+        parts.append(b'"extensions":' + orjson.dumps(answer.extensions))
     # A request that could not be begun has no data; plain JSON clients expect 200 even so.
     status = 400 if answer.data is None and media_type == GRAPHQL_RESPONSE else 200
     return Response(status, b"{" + b",".join(parts) + b"}", _headers(media_type))
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _headers(media_type: str) -> dict[str, str]:
@@ -194,7 +244,7 @@ def _refusal(error: HttpError, request_id: str, headers: Headers) -> Response:
     extensions = {
         "code": error.code,
         "requestId": request_id,
-        "retryable": error.status == HTTPStatus.SERVICE_UNAVAILABLE,
+        "retryable": error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS),
     }
     body = orjson.dumps({"errors": [{"message": error.message, "extensions": extensions}]})
     media_type = response_type(headers.get("accept")) or "application/json"

@@ -14,6 +14,7 @@ from backend.core.errors import AppError
 from backend.db.reads import process_reads
 from backend.db.writes import WriteThreads
 from schema.execution.documents import warm
+from schema.execution.trusted import trusted_documents
 from schema.http.app import PATH, GraphQLApp
 from schema.http.health import health
 from schema.http.messages import Receive, Response, Scope, Send
@@ -56,6 +57,7 @@ class Application:
                 try:
                     remove_leftovers(upload_folder())
                     await self._reads.open()
+                    trusted_documents()  # a manifest that cannot be read is told at the start
                     warm()
                     # A long document is looked at in a thread: the event loop gets its turn after 0.5 ms, not 5.
                     sys.setswitchinterval(0.000_5)
@@ -66,6 +68,7 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await self._graphql.close()
                 await self._reads.close()
                 self._writes.close()
                 await send({"type": "lifespan.shutdown.complete"})

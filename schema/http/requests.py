@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 import orjson
 from django.conf import settings
 
-from backend.core.errors import LimitExceeded
+from backend.core.errors import BadUserInput, LimitExceeded
+from schema.http.documents import persisted_hash
 from schema.http.messages import Headers, HttpError, Receive, Scope, read_body
 from schema.http.upload import Form, read_form
 from schema.limits import refuse_costly_json
@@ -22,9 +23,11 @@ MULTIPART = "multipart/form-data"
 class GraphQLRequest:
     """What is to be executed."""
 
-    query: str
+    query: str | None
     variables: dict[str, Any] | None = None
     operation_name: str | None = None
+    document_id: str | None = None
+    persisted: str | None = None  # hash of the text, by the protocol of Apollo's and urql's clients
     form: Form = field(default_factory=Form)
 
 
@@ -56,15 +59,22 @@ def request_of(parameters: Any, form: Form | None = None) -> GraphQLRequest:
         raise _bad("The request must be a JSON object.")
     query, variables = parameters.get("query"), parameters.get("variables")
     operation_name, extensions = parameters.get("operationName"), parameters.get("extensions")
-    if not isinstance(query, str) or not query.strip():
-        raise _bad("The parameter query must be a GraphQL document.")
+    named = parameters.get("documentId")
     if variables is not None and not isinstance(variables, dict):
         raise _bad("The parameter variables must be a JSON object.")
     if operation_name is not None and not isinstance(operation_name, str):
         raise _bad("The parameter operationName must be a string.")
     if extensions is not None and not isinstance(extensions, dict):
         raise _bad("The parameter extensions must be a JSON object.")
-    return GraphQLRequest(query, variables, operation_name or None, form or Form())
+    if named is not None and (not isinstance(named, str) or query is not None):
+        raise _bad("The parameter documentId must be a string, and stand instead of query.")
+    try:
+        persisted = persisted_hash(extensions)
+    except BadUserInput as error:
+        raise _bad(error.message) from None
+    if (query is not None or named is persisted is None) and (not isinstance(query, str) or not query.strip()):
+        raise _bad("The parameter query must be a GraphQL document.")
+    return GraphQLRequest(query, variables, operation_name or None, named, persisted, form or Form())
 
 
 def _get(scope: Scope) -> GraphQLRequest:
@@ -74,6 +84,11 @@ def _get(scope: Scope) -> GraphQLRequest:
         if name in found:
             found[name] = _json(found[name], f"The parameter {name}") if found[name] else None
     return request_of(found)
+
+
+def asks(query_string: bytes) -> bool:
+    """Whether the parameters of a GET name a document, by text, id or hash."""
+    return any(name in query_string for name in (b"query=", b"documentId=", b"extensions="))
 
 
 def upload_folder() -> Path:

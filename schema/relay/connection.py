@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 import strawberry
 
+from schema.cost.directives import Cost
 from schema.relay.pages import Page
 
 NodeType = TypeVar("NodeType")
@@ -46,7 +47,8 @@ class Connection(Generic[NodeType]):
 
     @strawberry.field(
         description="Rows in the whole list under the filter, 0 or more; exact up to 10,000 (see totalCountPrecision)."
-        " Costs one more statement."
+        " Costs one more statement.",
+        directives=(Cost(weight="10"),),
     )
     @staticmethod
     async def total_count(root: strawberry.Parent[Page]) -> int:

@@ -20,13 +20,15 @@ from django.conf import settings
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
 from backend.core.tenancy import acting_for
+from benchmarks.serving import free_port
 from tests import factories as make
 from tests import server
 from tests.environment import ROLE_PASSWORD
-from tests.serving import START_SECONDS, free_port, serving
+from tests.serving import serving
 from tests.threads import in_thread
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+_START_SECONDS = 60
 EVENTS, FINDINGS = 3, 4
 PAGE = """{ driftEvents(first: 2) { edges { node { id createdAt payer { code } } } pageInfo { hasNextPage } }
   payers { totalCount nodes { code } } }"""
@@ -68,13 +70,13 @@ def pooled(database: str) -> Iterator[str]:
 
 
 def _wait(process: "subprocess.Popen[bytes]", url: str) -> None:
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         with suppress(psycopg.OperationalError):
             psycopg.connect(url).close()
             return
         time.sleep(0.05)
-    raise AssertionError(f"PgBouncer did not become ready within {START_SECONDS} s")
+    raise AssertionError(f"PgBouncer did not become ready within {_START_SECONDS} s")
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,9 @@ class Plan(Protocol):
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The JSON text of the field's value; with MISFIT_BYTE in it where the executor has to make an error."""
 
+    def rows(self, results: Sequence[Sequence[TextRow]]) -> int:
+        """How many rows the field's list has."""
+
 
 def _query(compiler: Compiler, text: str) -> Query:
     return Query(text.encode(), tuple(compiler.parameters))
@@ -61,6 +64,10 @@ class RowPlan:
         if rows:
             return rows[0][0] or MISFIT_BYTE
         return MISFIT_BYTE if self.required else b"null"
+
+    def rows(self, results: Sequence[Sequence[TextRow]]) -> int:
+        """One or none."""
+        return len(results[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,10 @@ class PagePlan:
         return b"".join(
             piece if isinstance(piece, bytes) else self._cell(piece, rows, count, more=more) for piece in self.pieces
         )
+
+    def rows(self, results: Sequence[Sequence[TextRow]]) -> int:
+        """Those of the page; the one more that was read says only that there are others."""
+        return min(len(results[0]), self.size) if self.listed else 0
 
     def _cell(self, piece: PageCell, rows: Sequence[TextRow], count: int, *, more: bool) -> bytes:
         cap = settings.ENVIRONMENT.count_cap

@@ -1,0 +1,96 @@
+"""What an operation would cost, field by field, without executing it."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import strawberry
+from django.conf import settings
+from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema, validate
+
+from backend.core.errors import BadUserInput
+from schema.cost.pricing import Line, Pricing, defaults
+from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
+
+_LARGEST = 2**31 - 1  # of GraphQL's Int
+
+
+class DocumentNotValid(BadUserInput):
+    """The document to be priced is not valid: {problem}"""
+
+
+class VariablesNotJson(BadUserInput):
+    """The variables to be priced with must be a JSON object, as text."""
+
+
+@strawberry.type(description="What one field of a document costs.")
+class FieldCost:
+    path: str = strawberry.field(description="Response keys from the root, with dots between them.")
+    cost: int = strawberry.field(description="Of the field and all below it, for all its parents; 0 to 2,147,483,647.")
+    statements: int = strawberry.field(description="SQL statements of the field alone, for all its parents; 0 or 1.")
+
+
+@strawberry.type(description="What an operation would cost.")
+class OperationCost:
+    requested: int = strawberry.field(
+        description="What is taken from the budget before it is executed; 1 to 2,147,483,647, or more than that."
+    )
+    limit: int = strawberry.field(description="What one operation may cost (DRIFTGRAPH_MAX_COST).")
+    statements: int = strawberry.field(description="SQL statements that it takes at most, however many rows there are.")
+    fields: list[FieldCost] = strawberry.field(
+        description="Its fields sorted by path, at most 1,000 (DRIFTGRAPH_MAX_QUERY_FIELDS)."
+    )
+
+
+async def operation_cost(
+    schema: GraphQLSchema, document: str, variables: str | None, operation_name: str | None
+) -> OperationCost:
+    """The price of an operation.
+
+    Raises:
+        DocumentNotValid, VariablesNotJson, LimitExceeded: it could not be executed either.
+
+    SQL: none.
+    """
+    values = _variables(variables)
+    # Validation can take long, and others are waiting for the event loop.
+    price, lines = await asyncio.to_thread(_priced, schema, document, values, operation_name)
+    return OperationCost(
+        requested=min(price, _LARGEST),
+        limit=settings.ENVIRONMENT.max_cost,
+        statements=sum(line.statements for line in lines),
+        fields=[
+            FieldCost(path=".".join(line.path), cost=min(line.cost, _LARGEST), statements=line.statements)
+            for line in lines
+        ],
+    )
+
+
+def _variables(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    refuse_costly_json(text.encode())
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise VariablesNotJson(path=("variables",)) from None
+    if not isinstance(found, dict):
+        raise VariablesNotJson(path=("variables",))
+    refuse_nul(found)
+    return found
+
+
+def _priced(
+    schema: GraphQLSchema, text: str, variables: dict[str, Any], operation_name: str | None
+) -> tuple[int, list[Line]]:
+    try:
+        document = parsed(text)
+        operation = operation_of(document, operation_name)
+        problems = validate(schema, document, max_errors=1)
+    except GraphQLError as error:
+        problems = [error]
+    if problems:
+        raise DocumentNotValid(problem=problems[0].message, path=("document",))
+    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    pricing = Pricing(schema, operation, fragments, {**defaults(operation), **variables})
+    return pricing.price().requested, pricing.itemised()

@@ -1,0 +1,277 @@
+"""The price of an operation on the actual values of its variables: a walk over what it selects."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLAbstractType,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    IntValueNode,
+    ListValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValueNode,
+    VariableNode,
+    Visitor,
+    get_named_type,
+    get_nullable_type,
+    is_abstract_type,
+    is_composite_type,
+    is_list_type,
+    visit,
+)
+from graphql.utilities import value_from_ast_untyped
+
+from schema.cost.directives import Cost, ListSize
+from schema.declared_field import DeclaredField
+from schema.execution.selection import Selection, collect
+
+_FEW = 10  # items of a list that says nothing of its size
+_INTROSPECTION = {"__typename": 0, "__schema": 100, "__type": 10}
+_COUNTED = "totalCount"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPrice:
+    """What the directives of a field say."""
+
+    weight: int
+    listed: bool
+    assumed: int | None
+    slicing: tuple[str, ...]
+    sized: tuple[str, ...]
+    statements: int  # that answer it for all parents together
+
+
+@cache
+def _price(field_: "_Known") -> FieldPrice:
+    definition = field_.field.extensions.get("strawberry-definition")
+    directives: Sequence[Any] = getattr(definition, "directives", ())
+    cost = next((one for one in directives if isinstance(one, Cost)), None)
+    size = next((one for one in directives if isinstance(one, ListSize)), None)
+    composite = is_composite_type(get_named_type(field_.field.type))
+    return FieldPrice(
+        weight=int(cost.weight) if cost else int(composite),
+        listed=is_list_type(get_nullable_type(field_.field.type)),
+        assumed=size.assumed_size or None if size else None,
+        slicing=tuple(size.slicing_arguments or ()) if size else (),
+        sized=tuple(size.sized_fields or ()) if size else (),
+        statements=int((isinstance(definition, DeclaredField) and definition.read is None) or field_.name == _COUNTED),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A field as a key: it is the same for as long as its schema lives."""
+
+    type_name: str
+    name: str
+    field: GraphQLField = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The price of one field of a document, with all that is below it."""
+
+    path: tuple[str, ...]
+    cost: int
+    statements: int  # of the field alone
+
+
+@dataclass(frozen=True, slots=True)
+class RootPrice:
+    """What a root field costs: a part that is fixed, and one for each row of its list, taken to have `size`."""
+
+    fixed: int
+    each: int = 0
+    size: int = 0
+
+    @property
+    def requested(self) -> int:
+        """With as many rows as it may have."""
+        return self.fixed + self.each * self.size
+
+    def actual(self, rows: int) -> int:
+        """With the rows that it has."""
+        return self.fixed + self.each * min(rows, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an operation costs, by the response keys of its root fields."""
+
+    roots: Mapping[str, RootPrice]
+    requested: int
+
+    def actual(self, rows: Mapping[str, int]) -> int:
+        """What the answer costs; `rows` are those of each root field's list, a field that failed has none."""
+        return max(1, sum(root.actual(rows.get(key, 0)) for key, root in self.roots.items()))
+
+
+@dataclass(slots=True)
+class Pricing:
+    """Prices an operation; the variables are raw, and those that do not fit count as missing."""
+
+    schema: GraphQLSchema
+    operation: OperationDefinitionNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Mapping[str, Any]
+    _lines: dict[tuple[str, ...], Line] | None = None  # where every field is to be told
+    _rows: int | None = None  # of the root list, where it is not to be what it is asked for
+
+    def price(self) -> Price:
+        """The price of the operation."""
+        roots = {}
+        for key, selection in self._collected(self._root(), (self.operation.selection_set,)).items():
+            roots[key] = self._root_price(selection)
+        return Price(roots, max(1, sum(root.requested for root in roots.values())))
+
+    def itemised(self) -> list[Line]:
+        """Every field with its price, sorted by path."""
+        self._lines = {}
+        self._object(self._root(), (self.operation.selection_set,), (), 0, ())
+        return sorted(self._lines.values(), key=lambda line: line.path)
+
+    def _told(self, path: tuple[str, ...], cost: int, statements: int = 0) -> int:
+        if self._lines is not None and (path not in self._lines or self._lines[path].cost < cost):
+            self._lines[path] = Line(path, cost, statements)
+        return cost
+
+    def _root(self) -> GraphQLObjectType:
+        found = self.schema.get_root_type(self.operation.operation)
+        if found is None:
+            raise TypeError("the schema has no such operations")
+        return found
+
+    def _root_price(self, selection: Selection) -> RootPrice:
+        root = self._root()
+        whole = self._field(root, selection, (), 0, ())
+        price = self._known(root, selection.name)
+        if price is None or not (price.slicing or price.assumed):
+            return RootPrice(whole)
+        self._rows = 0
+        fixed = self._field(root, selection, (), 0, ())
+        self._rows = None
+        size = self._size(price, selection)
+        return RootPrice(fixed, (whole - fixed) // size if size else 0, size)
+
+    def _collected(self, kind: GraphQLObjectType, sets: Sequence[SelectionSetNode]) -> dict[str, Selection]:
+        return collect(self.schema, self.fragments, self.variables, kind, sets)
+
+    def _known(self, kind: GraphQLObjectType, name: str) -> FieldPrice | None:
+        found = kind.fields.get(name)
+        return _price(_Known(kind.name, name, found)) if found is not None else None
+
+    def _object(
+        self,
+        kind: GraphQLObjectType,
+        sets: Sequence[SelectionSetNode],
+        sized: tuple[str, ...],
+        size: int,
+        path: tuple[str, ...],
+    ) -> int:
+        found = self._collected(kind, sets)
+        return sum(self._field(kind, selection, sized, size, (*path, key)) for key, selection in found.items())
+
+    def _field(
+        self, kind: GraphQLObjectType, selection: Selection, sized: tuple[str, ...], size: int, path: tuple[str, ...]
+    ) -> int:
+        price = self._known(kind, selection.name)
+        if price is None:
+            return self._told(path, _INTROSPECTION.get(selection.name, 0))
+        rows = self._rows if self._rows is not None and not sized and kind is self._root() else None
+        count = self._size(price, selection) if rows is None else rows
+        cost, times = price.weight, 1
+        if price.listed:
+            times = size if selection.name in sized else count
+        sets = [node.selection_set for node in selection.nodes if node.selection_set is not None]
+        if sets:
+            cost += self._composite(kind.fields[selection.name].type, sets, (price.sized, count), path)
+        return self._told(path, cost * times, price.statements)
+
+    def _composite(
+        self,
+        output: GraphQLOutputType,
+        sets: Sequence[SelectionSetNode],
+        sizing: tuple[tuple[str, ...], int],
+        path: tuple[str, ...],
+    ) -> int:
+        named = get_named_type(output)
+        if isinstance(named, GraphQLObjectType):
+            return self._object(named, sets, *sizing, path)
+        if not is_abstract_type(named):
+            return 0
+        return max((self._object(kind, sets, *sizing, path) for kind in self._types(named)), default=0)
+
+    def _types(self, abstract: GraphQLAbstractType) -> Iterator[GraphQLObjectType]:
+        yield from self.schema.get_possible_types(abstract)
+
+    def _size(self, price: FieldPrice, selection: Selection) -> int:
+        given = {node.name.value: node.value for node in selection.nodes[0].arguments or ()}
+        for name in price.slicing:
+            found = amount(self._value(given[name])) if name in given else None
+            if found is not None:
+                return max(0, found)
+        return _FEW if price.assumed is None else price.assumed
+
+    def _value(self, node: ValueNode) -> Any:
+        if isinstance(node, VariableNode):
+            return self.variables.get(node.name.value)
+        if isinstance(node, IntValueNode):
+            return int(node.value) if len(node.value) < 10 else None  # noqa: PLR2004 - no Int of GraphQL has more
+        return [None] * len(node.values) if isinstance(node, ListValueNode) else None
+
+
+def amount(value: Any) -> int | None:
+    """The number that a slicing argument says; of a list its length; None of anything else."""
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class _Arguments(Visitor):
+    """Finds the variables that are a whole argument, which alone can say a size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        values = (argument.value for argument in node.arguments or ())
+        self.names.update(value.name.value for value in values if isinstance(value, VariableNode))
+
+
+def sizing_variables(
+    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> tuple[str, ...]:
+    """The variables that a price can depend on, beside those of @skip and @include: Int and list ones."""
+    visitor = _Arguments()
+    for node in (operation, *fragments.values()):
+        visit(node, visitor)
+    kinds = {node.variable.name.value: node.type for node in operation.variable_definitions or ()}
+    return tuple(sorted(name for name in visitor.names if name in kinds and _can_size(kinds[name])))
+
+
+def _can_size(kind: Any) -> bool:
+    inner = getattr(kind, "type", None)
+    return (
+        kind.kind == "list_type"
+        or getattr(getattr(kind, "name", None), "value", "") == "Int"
+        or (kind.kind == "non_null_type" and _can_size(inner))
+    )
+
+
+def defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    """The default values of an operation's variables, by name."""
+    return {
+        node.variable.name.value: value_from_ast_untyped(node.default_value)
+        for node in operation.variable_definitions or ()
+        if node.default_value is not None
+    }

@@ -1,0 +1,278 @@
+"""What operations cost: by declarations, on the actual values of variables, the same by every way of execution."""
+
+import dataclasses
+import datetime
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from backend.accounts.models import Organization
+from backend.accounts.services import token_create
+from backend.core.actor import Actor, Role
+from backend.core.tenancy import acting_for
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from schema.build import build_schema, core_schema
+from schema.cost.directives import Cost, ListSize
+from schema.execution.documents import prepare
+from schema.http.app import GraphQLApp
+from tests import factories as make
+from tests.api import Api
+from tests.threads import in_thread
+
+PAGE = "query($n: Int) { payers(first: $n) { nodes { id name } } }"
+
+
+@pytest.fixture
+async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+def _token(organization: Organization, name: str = "token") -> dict[str, str]:
+    ends = timezone.now() + datetime.timedelta(days=1)
+    actor = Actor.system(organization.id, "test")
+    _, secret = token_create(actor=actor, name=name, role=Role.ADMIN, expires_at=ends)
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+async def token(organization: Organization) -> dict[str, str]:
+    return await in_thread(_token, organization)
+
+
+def _payers(organization: Organization, count: int) -> None:
+    with acting_for(organization.id):
+        for number in range(count):
+            make.payer(organization, f"p{number}")
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, **values))
+
+
+def _price(document: str, **variables: Any) -> int:
+    prepared = prepare(document, None)
+    assert prepared.errors == []
+    return prepared.price(variables).requested
+
+
+@pytest.mark.parametrize(
+    ("document", "variables", "cost"),
+    [
+        ("{ __typename }", {}, 1),
+        ("{ payers { nodes { id name } } }", {}, 1 + 25),
+        ("{ payers { edges { node { id } } } }", {}, 1 + 25 * 2),
+        ("{ payers(first: 3) { nodes { id } pageInfo { hasNextPage } totalCount } }", {}, 1 + 3 + 1 + 10),
+        ("{ payers(first: 0) { nodes { id } } }", {}, 1),
+        ("{ payers(last: 7) { nodes { id } } }", {}, 1 + 7),
+        (PAGE, {"n": 40}, 1 + 40),
+        (PAGE, {"n": None}, 1 + 25),
+        (PAGE, {}, 1 + 25),
+        (PAGE, {"n": "many"}, 1 + 25),
+        (PAGE, {"n": -5}, 1),
+        ("query($n: Int = 4) { payers(first: $n) { nodes { id } } }", {}, 1 + 4),
+        ("query($n: Int = 4) { payers(first: $n) { nodes { id } } }", {"n": 9}, 1 + 9),
+        ("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ["a"] * 8}, 8),
+        ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
+        ("{ agents(first: 2) { nodes { trend(last: 3) { id } lastRun { id } openFindings { high } } } }", {}, 15),
+        ("query($x: Boolean!) { payers { nodes { id } totalCount @include(if: $x) } }", {"x": True}, 1 + 25 + 10),
+        ("query($x: Boolean!) { payers { nodes { id } totalCount @include(if: $x) } }", {"x": False}, 1 + 25),
+        ("{ payers { nodes { id } } payers { nodes { name } } }", {}, 1 + 25),
+        ("{ a: payers { nodes { id } } b: payers { nodes { id } } }", {}, 2 * 26),
+        ("{ ...p } fragment p on Query { payers { ...n } } fragment n on PayerConnection { nodes { id } }", {}, 26),
+        ('{ node(id: "x") { ... on DriftEvent { id } ... on Agent { runs { nodes { id } } } } }', {}, 1 + 1 + 25),
+        ("{agents(first: 9) {nodes {runs(first: 8) {nodes {findings(first: 7) {nodes {id}}}}}}}", {}, 667),
+        ("{ __schema { types { name } } }", {}, 100),
+    ],
+)  # fmt: skip
+def test_a_price_follows_from_the_declarations_and_the_values_of_variables(
+    document: str, variables: dict[str, Any], cost: int
+) -> None:
+    assert _price(document, **variables) == cost
+
+
+def test_a_price_is_worked_out_once_for_the_same_values() -> None:
+    prepared = prepare(PAGE, None)
+
+    first, other = prepared.price({"n": 3}), prepared.price({"n": 4})
+
+    assert prepared.price({"n": 3, "unknown": 7}) is first
+    assert other.requested == first.requested + 1
+
+
+def test_every_list_of_objects_says_how_long_it_is_and_every_mutation_what_it_costs() -> None:
+    silent = []
+    for definition in build_schema().schema_converter.type_map.values():
+        for field in getattr(definition.definition, "fields", ()):
+            directives = getattr(field, "directives", ())
+            paged = getattr(field, "declaration", None) is not None and "first" in {
+                a.python_name for a in field.arguments
+            }
+            if paged and not any(isinstance(one, ListSize) for one in directives):
+                silent.append(f"{definition.definition.name}.{field.name}")
+    mutation = core_schema().mutation_type
+    assert mutation is not None
+    for name, field in mutation.fields.items():
+        if not any(isinstance(one, Cost) for one in field.extensions["strawberry-definition"].directives):
+            silent.append(f"Mutation.{name}")
+
+    assert silent == []
+
+
+async def test_an_operation_over_the_limit_is_refused_with_the_setting(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(monkeypatch, max_cost=26)
+
+    allowed = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 25}}, headers=token)
+    refused = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 26}}, headers=token)
+
+    assert allowed.json()["data"] == {"payers": {"nodes": []}}
+    [error] = refused.json()["errors"]
+    assert error["extensions"]["code"] == "COST_EXCEEDED"
+    assert error["message"].startswith("The operation costs 27, more than 26 (DRIFTGRAPH_MAX_COST)")
+
+
+@pytest.mark.parametrize(
+    ("document", "requested", "actual"),
+    [
+        ("{ payers { nodes { id } } }", 26, 1 + 3),
+        ("{ payers { edges { node { id } } totalCount } }", 61, 1 + 10 + 3 * 2),
+        ("{ payers(first: 2) { nodes { id } } }", 3, 3),
+        ("{ payers { nodes { id } } viewer { role } }", 27, 1 + 3 + 1),
+        ('{ node(id: "malformed") { id } }', 1, 1),
+    ],
+)
+async def test_an_answer_says_what_it_cost_and_what_is_left(
+    http: httpx.AsyncClient,
+    organization: Organization,
+    token: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    document: str,
+    requested: int,
+    actual: int,
+) -> None:
+    _set(monkeypatch, cost_per_minute=1_000)
+    await in_thread(_payers, organization, 3)
+
+    answer = await http.post("/graphql", json={"query": document}, headers=token)
+
+    cost = answer.json()["extensions"]["cost"]
+    reset = datetime.datetime.fromisoformat(cost.pop("resetAt"))
+    assert cost == {"requested": requested, "actual": actual, "remaining": 1_000 - actual}
+    assert datetime.timedelta(0) <= reset - timezone.now() <= datetime.timedelta(minutes=1)
+
+
+async def test_a_principal_who_has_spent_the_budget_waits_and_others_do_not(
+    http: httpx.AsyncClient, organization: Organization, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=52)
+    other = await in_thread(_token, organization, "other")
+    page = {"query": PAGE, "variables": {"n": 25}}
+
+    # An empty list costs 1, the rest of 26 is given back: the third needs 26 of 50.
+    first, second = [await http.post("/graphql", json=page, headers=token) for _ in range(2)]
+    left = [one.json()["extensions"]["cost"]["remaining"] for one in (first, second)]
+    _set(monkeypatch, cost_per_minute=27)
+    refused = await http.post("/graphql", json=page, headers=token)
+    served = await http.post("/graphql", json=page, headers=other)
+
+    assert left == [51, 50]
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "15")
+    [error] = refused.json()["errors"]
+    assert error["extensions"] | {"requestId": ""} == {"code": "RATE_LIMITED", "requestId": "", "retryable": True}
+    assert "your token or session is spent (27 a minute, DRIFTGRAPH_COST_PER_MINUTE)" in error["message"]
+    assert served.json()["extensions"]["cost"]["remaining"] == 26
+
+
+async def test_the_budget_of_an_organization_is_that_of_all_its_principals(
+    http: httpx.AsyncClient,
+    organization: Organization,
+    other_organization: Organization,
+    token: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, organization_cost_per_minute=26)
+    other, foreign = [await in_thread(_token, one, "other") for one in (organization, other_organization)]
+    page = {"query": PAGE, "variables": {"n": 25}}
+
+    answers = [await http.post("/graphql", json=page, headers=one) for one in (token, other, foreign)]
+
+    assert [answer.status_code for answer in answers] == [200, 429, 200]
+    assert "DRIFTGRAPH_ORGANIZATION_COST_PER_MINUTE" in answers[1].json()["errors"][0]["message"]
+
+
+async def test_a_refused_operation_takes_nothing_from_the_budget(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=20)
+
+    refused = [
+        await http.post("/graphql", json={"query": PAGE, "variables": {"n": n}}, headers=token)
+        for n in (50, 50, 9_999_999)
+    ]
+    served = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 19}}, headers=token)
+
+    assert [answer.status_code for answer in refused] == [429, 429, 200]
+    assert served.json()["extensions"]["cost"]["remaining"] == 19
+
+
+async def test_the_dry_run_tells_the_price_of_every_field(api: Api) -> None:
+    document = "query($n: Int) { payers(first: $n) { totalCount nodes { id } } }"
+    asked = """query($d: String!, $v: String) { cost(document: $d, variables: $v) {
+      requested limit statements fields { path cost statements } } }"""
+
+    answer = await api(asked, d=document, v=orjson.dumps({"n": 7}).decode())
+
+    assert answer.errors == []
+    assert answer.statements == []
+    assert answer.data["cost"] == {
+        "requested": 18,
+        "limit": settings.ENVIRONMENT.max_cost,
+        "statements": 2,
+        "fields": [
+            {"path": "payers", "cost": 18, "statements": 1},
+            {"path": "payers.nodes", "cost": 7, "statements": 0},
+            {"path": "payers.nodes.id", "cost": 0, "statements": 0},
+            {"path": "payers.totalCount", "cost": 10, "statements": 1},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"d": "{"}, "The document to be priced is not valid: Syntax Error"),
+        ({"d": "{ nothing }"}, "Cannot query field 'nothing'"),
+        ({"d": "{" + "a" * 60_000 + "}"}, "DRIFTGRAPH_MAX_QUERY_CHARACTERS"),
+        ({"d": "{__typename}", "v": "[]"}, "must be a JSON object"),
+        ({"d": "{__typename}", "v": "{"}, "must be a JSON object"),
+        ({"d": "{__typename}", "v": '{"a":[' + "[]," * 30_000 + "[]]}"}, "DRIFTGRAPH_MAX_JSON_VALUES"),
+    ],
+)
+async def test_the_dry_run_refuses_what_could_not_be_executed(api: Api, arguments: dict[str, str], says: str) -> None:
+    answer = await api(
+        "query($d: String!, $v: String) { cost(document: $d, variables: $v) { limit } }",
+        **arguments,
+    )
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+    assert says in answer.errors[0]["message"]
+
+
+async def test_the_dry_run_of_a_huge_operation_fits_into_an_int(api: Api) -> None:
+    pages = "{ agents(first: 99999999) { nodes { runs(first: 99999999) { nodes { id } } } } }"
+
+    data = await api.data("query($d: String!) { cost(document: $d) { requested } }", d=pages)
+
+    assert data == {"cost": {"requested": 2**31 - 1}}

@@ -1,0 +1,280 @@
+"""Documents by id and by hash: trusted ones, automatic persisted queries, and what a client may keep of an answer."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from backend.accounts.models import Organization
+from backend.accounts.services import token_create
+from backend.config.env import BadSetting, read_environment
+from backend.core.actor import Actor, Role
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from schema.execution.documents import OPERATIONS
+from schema.execution.trusted import ManifestNotReadable, document_id, read_manifest, trusted_documents
+from schema.http.app import GraphQLApp
+from tests.threads import in_thread
+
+TEXT = "{ viewer { role } }"
+ANSWER = {"viewer": {"role": "ADMIN"}}
+AGENTS = (OPERATIONS / "Agents.graphql").read_text()
+
+
+@pytest.fixture(autouse=True)
+def documents() -> Iterator[None]:
+    """Manifests are read again."""
+    trusted_documents.cache_clear()
+    yield
+    trusted_documents.cache_clear()
+
+
+@pytest.fixture
+async def http(reads: Reads, writes: WriteThreads) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+def _token(organization: Organization, name: str = "token") -> dict[str, str]:
+    ends = timezone.now() + datetime.timedelta(days=1)
+    actor = Actor.system(organization.id, "test")
+    _, secret = token_create(actor=actor, name=name, role=Role.ADMIN, expires_at=ends)
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+async def token(organization: Organization) -> dict[str, str]:
+    return await in_thread(_token, organization)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, **values))
+
+
+def _hash(text: str) -> dict[str, Any]:
+    return {"extensions": {"persistedQuery": {"version": 1, "sha256Hash": document_id(text)}}}
+
+
+def _error(answer: httpx.Response) -> tuple[str, str]:
+    [error] = answer.json()["errors"]
+    return error["extensions"]["code"], error["message"]
+
+
+@pytest.mark.parametrize("prefix", ["", "sha256:"])
+@pytest.mark.parametrize("way", ["any", "automatic", "trusted"])
+async def test_a_trusted_document_is_executed_by_its_id(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, way: str, prefix: str
+) -> None:
+    _set(monkeypatch, documents=way)
+    key = prefix + document_id(AGENTS)
+
+    posted = await http.post("/graphql", json={"documentId": key, "variables": {"first": 1}}, headers=token)
+    got = await http.get("/graphql", params={"documentId": key, "variables": '{"first": 1}'}, headers=token)
+
+    assert posted.json()["data"] == got.json()["data"] == {"agents": {"nodes": []}}
+
+
+async def test_only_trusted_documents_are_executed_where_that_is_set(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(monkeypatch, documents="trusted")
+
+    ours = await http.post("/graphql", json={"query": AGENTS}, headers=token)
+    other = await http.post("/graphql", json={"query": TEXT}, headers=token)
+    with_hash = await http.post("/graphql", json={"query": TEXT, **_hash(TEXT)}, headers=token)
+    unknown = await http.post("/graphql", json={"documentId": document_id(TEXT)}, headers=token)
+
+    assert ours.json()["data"] == {"agents": {"nodes": []}}
+    assert _error(other) == _error(with_hash)
+    assert _error(other)[0] == "FORBIDDEN"
+    assert "DRIFTGRAPH_DOCUMENTS" in _error(other)[1]
+    assert _error(unknown)[0] == "PERSISTED_QUERY_NOT_FOUND"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_hash_is_known_once_its_text_was_sent(
+    http: httpx.AsyncClient, token: dict[str, str], method: str
+) -> None:
+    async def ask(**parameters: Any) -> httpx.Response:
+        if method == "POST":
+            return await http.post("/graphql", json=parameters, headers=token)
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in parameters.items()}
+        return await http.get("/graphql", params=texts, headers=token)
+
+    before = await ask(**_hash(TEXT))
+    sent = await ask(query=TEXT, **_hash(TEXT))
+    after = await ask(**_hash(TEXT))
+
+    assert _error(before) == ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+    assert before.status_code == 200
+    assert sent.json()["data"] == after.json()["data"] == ANSWER
+
+
+async def test_a_hash_of_another_text_is_refused_and_not_remembered(
+    http: httpx.AsyncClient, token: dict[str, str]
+) -> None:
+    wrong = await http.post("/graphql", json={"query": "{ __typename }", **_hash(TEXT)}, headers=token)
+    after = await http.post("/graphql", json=_hash(TEXT), headers=token)
+
+    assert _error(wrong)[0] == "BAD_USER_INPUT"
+    assert _error(after)[1] == "PersistedQueryNotFound"
+
+
+async def test_a_text_that_is_not_valid_is_not_remembered(http: httpx.AsyncClient, token: dict[str, str]) -> None:
+    await http.post("/graphql", json={"query": "{ nothing }", **_hash("{ nothing }")}, headers=token)
+    after = await http.post("/graphql", json=_hash("{ nothing }"), headers=token)
+
+    assert _error(after)[1] == "PersistedQueryNotFound"
+
+
+async def test_clients_are_told_to_send_texts_where_hashes_are_not_kept(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(monkeypatch, documents="any")
+
+    sent = await http.post("/graphql", json={"query": TEXT, **_hash(TEXT)}, headers=token)
+    after = await http.post("/graphql", json=_hash(TEXT), headers=token)
+
+    assert sent.json()["data"] == ANSWER
+    assert _error(after) == ("PERSISTED_QUERY_NOT_SUPPORTED", "PersistedQueryNotSupported")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"extensions": {"persistedQuery": {"version": 2, "sha256Hash": "a"}}},
+        {"extensions": {"persistedQuery": {"version": 1}}},
+        {"extensions": {"persistedQuery": "a"}},
+        {"documentId": 3},
+        {"documentId": "a", "query": TEXT},
+        {"extensions": {}},
+    ],
+)
+async def test_malformed_ids_and_hashes_are_client_errors(
+    http: httpx.AsyncClient, token: dict[str, str], parameters: dict[str, Any]
+) -> None:
+    answer = await http.post("/graphql", json=parameters, headers=token)
+
+    assert (answer.status_code, _error(answer)[0]) == (400, "BAD_USER_INPUT")
+
+
+async def test_a_client_keeps_an_answer_to_get_until_it_changes(
+    http: httpx.AsyncClient, token: dict[str, str], organization: Organization
+) -> None:
+    ask = {"query": "{ viewer { organization { name } } }"}
+    first = await http.get("/graphql", params=ask, headers=token)
+    kept = {**token, "if-none-match": f'W/"other", {first.headers["etag"]}'}
+
+    same = await http.get("/graphql", params=ask, headers=kept)
+    organization.name = f"{organization.name[:100]} renamed"
+    await in_thread(organization.save)
+    changed = await http.get("/graphql", params=ask, headers=kept)
+
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert first.headers["vary"] == "Accept, Authorization, Cookie"
+    assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert (changed.status_code, changed.json()["data"]["viewer"]["organization"]["name"]) == (200, organization.name)
+
+
+async def test_an_etag_belongs_to_one_principal_of_one_organization(
+    http: httpx.AsyncClient, token: dict[str, str], organization: Organization, other_organization: Organization
+) -> None:
+    others = [
+        await in_thread(_token, organization, "other"),
+        await in_thread(_token, other_organization),
+    ]
+    ask = {"query": TEXT}
+    first = await http.get("/graphql", params=ask, headers=token)
+
+    answers = [
+        await http.get("/graphql", params=ask, headers={**one, "if-none-match": first.headers["etag"]})
+        for one in others
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len({first.headers["etag"], *(answer.headers["etag"] for answer in answers)}) == 3
+
+
+async def test_neither_errors_nor_posts_are_kept(http: httpx.AsyncClient, token: dict[str, str]) -> None:
+    failed = await http.get("/graphql", params={"query": '{ node(id: "malformed") { id } }'}, headers=token)
+    posted = await http.post("/graphql", json={"query": TEXT}, headers=token)
+
+    assert [one.headers["cache-control"] for one in (failed, posted)] == ["no-store", "no-store"]
+    assert "etag" not in failed.headers | posted.headers
+
+
+async def test_a_manifest_that_was_built_is_trusted(
+    http: httpx.AsyncClient, token: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "Role.graphql").write_text("query Role { viewer { role } }\n")
+    (tmp_path / "Name.graphql").write_text("{ viewer { organization { name } } }")
+
+    call_command("documents_build", str(tmp_path))
+    _set(monkeypatch, documents="trusted", documents_manifest=str(tmp_path / "manifest.json"))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    ids = {one["name"]: one["id"] for one in manifest["operations"]}
+    answer = await http.post("/graphql", json={"documentId": ids["Role"]}, headers=token)
+
+    assert (manifest["format"], manifest["version"]) == ("apollo-persisted-query-manifest", 1)
+    assert {one["name"]: one["type"] for one in manifest["operations"]} == {"Role": "query", "Name": "query"}
+    assert ids["Role"] == document_id("query Role { viewer { role } }\n")
+    assert answer.json()["data"] == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{ nothing }", "Cannot query field 'nothing'"),
+        ("{", "Syntax Error"),
+        ("{" + "viewer{role}" * 60 + "}", "DRIFTGRAPH_MAX_QUERY_REPEATS"),
+        ("query A{__typename} query B{__typename}", "not exactly one operation"),
+    ],
+)
+def test_no_manifest_is_written_with_a_document_that_would_be_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "Good.graphql").write_text(TEXT)
+    (tmp_path / "Wrong.graphql").write_text(text)
+
+    with pytest.raises(CommandError, match=r"Wrong\.graphql: ") as refusal:
+        call_command("documents_build", str(tmp_path))
+
+    assert says in str(refusal.value)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"no \.graphql file"):
+        call_command("documents_build", str(tmp_path))
+
+
+def test_the_manifest_of_relay_is_read_as_well(tmp_path: Path) -> None:
+    file = tmp_path / "persisted.json"
+    file.write_text(json.dumps({"0123": TEXT}))
+
+    assert read_manifest(file) == {"0123": TEXT}
+
+
+@pytest.mark.parametrize("content", ["[", "[]", '{"operations": [{"id": "a"}]}', '{"a": 1}', None])
+def test_a_file_that_is_no_manifest_is_a_clear_error(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "manifest.json"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(ManifestNotReadable, match="DRIFTGRAPH_DOCUMENTS_MANIFEST"):
+        read_manifest(file)
+
+
+def test_the_settings_are_checked() -> None:
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_DOCUMENTS"):
+        read_environment({"DRIFTGRAPH_DOCUMENTS": "all"})
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_BUDGET_URL"):
+        read_environment({"DRIFTGRAPH_BUDGET_URL": "localhost:6379"})
