@@ -26,7 +26,7 @@ from backend.claims.services import ImportOptions, import_file
 from backend.core.actor import Actor
 from backend.core.tenancy import acting_for
 from backend.drift.models import DriftEvent, RunKind
-from backend.drift.services import detection_run_start
+from backend.drift.runs import detection_run_start
 
 RATE_TYPES = {"DENIAL_RATE", "APPROVAL_RATE", "AUTH_FAILURE_RATE"}
 FIRST, LAST = date(2025, 5, 26), date(2025, 11, 2)

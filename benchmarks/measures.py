@@ -24,7 +24,7 @@ from backend.claims.services import ImportOptions, import_file
 from backend.core.actor import Actor
 from backend.db.reads import Reads, process_reads
 from backend.db.writes import WriteThreads
-from backend.drift.services import detection_run_start
+from backend.drift.runs import detection_run_start
 from backend.ingestion.demo import write_demo_claims
 from schema.build import build_schema
 from schema.context import Context

@@ -39,7 +39,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
     class Meta:
         model = Organization
         fields = ("name", "timezone", "phi_policy", "retention_days", "fdr_q", "severity_lift_cents")
-        widgets: ClassVar[dict[str, type[forms.Widget]]] = {"timezone": forms.TextInput}
+        widgets: ClassVar[dict[str, forms.Widget]] = {"timezone": forms.TextInput()}
 
     def clean(self) -> dict[str, Any]:
         """The fields, with what the service would refuse shown beside them."""

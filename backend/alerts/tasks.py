@@ -9,7 +9,7 @@ from backend.alerts.pipeline import detect
 from backend.core.actor import Actor
 from backend.core.jobs import QUEUE, organization_task
 from backend.drift.abandoned import runs_abandoned_fail
-from backend.drift.services import DETECT_JOB
+from backend.drift.runs import DETECT_JOB
 
 
 @organization_task(name=DETECT_JOB)

@@ -2,6 +2,7 @@
 
 from backend.config import env
 from backend.config.databases import databases
+from backend.core.geometry import NoGeometry
 from backend.core.logs import without_expected_traceback
 
 ENVIRONMENT = env.read_environment()
@@ -21,7 +22,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "procrastinate.contrib.django",
-    "strawberry_django",
     "backend.migration_safety",
     "backend.accounts",
     "backend.payers",
@@ -66,6 +66,9 @@ MIGRATION_SAFETY = {
     "TENANT_COLUMN": "organization_id",
     "REPORT": "backend.agents.reports.report",
 }
+# A worker imports the jobs when it starts to work; nothing else needs them, nor what they need.
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
+PROCRASTINATE_IMPORT_PATHS = sorted(f"backend.{file.parent.name}.tasks" for file in BASE_DIR.glob("backend/*/tasks.py"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -92,6 +95,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if ENVIRONMENT.is_production else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENVIRONMENT.is_production else None
 X_FRAME_OPTIONS = "DENY"
 
+GDAL_LIBRARY_PATH = NoGeometry()
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -15,7 +15,7 @@ from backend.alerts.pipeline import detect
 from backend.claims.services import ImportOptions, import_file
 from backend.core.actor import SERVICE_SCOPES, Actor, Role
 from backend.drift.models import RunKind, Source
-from backend.drift.services import detection_run_start
+from backend.drift.runs import detection_run_start
 from backend.ingestion.demo import write_demo_claims
 
 NAME = "Demo clinic"

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from backend.core.errors import BadUserInput
-from backend.detection.types import DriftType
+from backend.detection.drift_type import DriftType
 
 DAYS_PER_WEEK = 7
 LARGEST_Q = 0.5

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from backend.detection.config import Config
+from backend.detection.drift_type import DriftType
 from backend.detection.engine import judged_cells, strongest
-from backend.detection.types import CellKey, Direction, DriftType, Key, TestResult, Tier
+from backend.detection.types import CellKey, Direction, Key, TestResult, Tier
 
 
 class EpisodeStatus(StrEnum):

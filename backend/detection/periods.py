@@ -8,7 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from backend.detection.types import CellCounts, DriftType, Key, Level
+from backend.detection.drift_type import DriftType
+from backend.detection.types import CellCounts, Key, Level
 
 NOMINAL_DAYS = ((27, 32, 30), (88, 93, 91), (180, 185, 182), (364, 367, 365))
 """Lengths of calendar months, quarters, halves and years: from, below, and the one number that names their pool."""

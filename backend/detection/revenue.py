@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from backend.detection.types import HARMFUL_DIRECTION, Direction, DriftType
+from backend.detection.drift_type import DriftType
+from backend.detection.types import HARMFUL_DIRECTION, Direction
 
 MONTH_DAYS = 30
 

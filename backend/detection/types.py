@@ -8,22 +8,13 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from backend.detection.drift_type import DriftType
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Key: TypeAlias = Hashable
 """A payer's or procedure group's identity, whatever the caller uses: detection only compares keys."""
-
-
-class DriftType(StrEnum):
-    """What changed. Every type has a test family of its own kind; the rates share one."""
-
-    DENIAL_RATE = "DENIAL_RATE"
-    APPROVAL_RATE = "APPROVAL_RATE"
-    AUTH_FAILURE_RATE = "AUTH_FAILURE_RATE"
-    PAYMENT_AMOUNT = "PAYMENT_AMOUNT"
-    DECISION_TIME = "DECISION_TIME"
-    PROCESSING_DELAY = "PROCESSING_DELAY"
 
 
 RATE_TYPES = frozenset({DriftType.DENIAL_RATE, DriftType.APPROVAL_RATE, DriftType.AUTH_FAILURE_RATE})

@@ -8,7 +8,8 @@ from django.db import connection
 from backend.core.actor import Actor, Right
 from backend.core.jobs import without_job
 from backend.core.tenancy import write
-from backend.drift.services import DETECT_JOB, is_detecting
+from backend.drift.runs import DETECT_JOB
+from backend.drift.services import is_detecting
 
 log = logging.getLogger("driftgraph.drift")
 

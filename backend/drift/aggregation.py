@@ -18,8 +18,9 @@ import numpy as np
 from django.db import connection
 
 from backend.detection.config import Config
+from backend.detection.drift_type import DriftType
 from backend.detection.periods import DRIFT_TYPE_OF, Measure, OutcomeCount, nominal_days, period_cells
-from backend.detection.types import CellCounts, CellKey, DriftType, Ints, Level
+from backend.detection.types import CellCounts, CellKey, Ints, Level
 from backend.detection.windows import Windows, windows_for
 from backend.drift.runs import EARLIEST_AS_OF
 

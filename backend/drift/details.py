@@ -10,8 +10,9 @@ import numpy as np
 from django.db import connection
 
 from backend.detection.change_point import ChangePoint, binomial_change
+from backend.detection.drift_type import DriftType
 from backend.detection.revenue import monthly_exposure_cents
-from backend.detection.types import DriftType, TestResult
+from backend.detection.types import TestResult
 from backend.detection.windows import Windows
 from backend.drift.aggregation import CodeFigures
 

@@ -11,9 +11,10 @@ from django.db import connection
 from backend.core.ids import uuid7
 from backend.detection.assessment import assess
 from backend.detection.config import Config
+from backend.detection.drift_type import DriftType
 from backend.detection.episodes import Episode, EpisodeKey, EpisodeStatus, Step, Transition, freezes_baseline
 from backend.detection.periods import nominal_days
-from backend.detection.types import CellKey, Direction, DriftType, TestResult
+from backend.detection.types import CellKey, Direction, TestResult
 from backend.drift.details import Details, Signal
 from backend.drift.models import DetectionRun, Source, Unit
 from backend.drift.rows import execute_rows, insert_sorted

@@ -1,4 +1,7 @@
-"""Detection runs as records: what makes two requests the same run, and how a run is claimed, finished or failed."""
+"""Detection runs as records: what makes two requests the same run, and how a run is started, claimed or failed.
+
+What carries a run out is in services.py: the server only starts them, and does without the libraries of mathematics.
+"""
 
 import hashlib
 import json
@@ -15,13 +18,17 @@ from django.utils import timezone
 
 from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, Claim, OutcomeCount
-from backend.core.actor import Actor
+from backend.core.actor import Actor, Right
 from backend.core.errors import AppError, BadUserInput, NotFound, Unavailable
 from backend.core.ids import uuid7
+from backend.core.jobs import enqueue
+from backend.core.tenancy import write
 from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config
 from backend.drift.models import DetectionRun, RunError, RunKind, RunStatus, Source
 
 log = logging.getLogger("driftgraph.drift")
+
+DETECT_JOB = "drift.detect"
 
 EARLIEST_AS_OF = date(2000, 1, 1)
 """No import takes a claim from before that day, and no run compares a period that began before it."""
@@ -152,6 +159,39 @@ def find_or_insert(
         if found is not None:
             return found, found.id == run.id
     raise Unavailable
+
+
+def detection_run_start(
+    *,
+    actor: Actor,
+    as_of: date | None = None,
+    kind: RunKind = RunKind.MANUAL,
+    source: Source = Source.CLAIMS,
+    overrides: Overrides | None = None,
+    queue: bool = True,
+) -> tuple[DetectionRun, bool]:
+    """The run of these inputs and whether it is new; a new one is queued for the worker unless `queue` is false.
+
+    The inputs are the source, the as-of date (by default the last date of the data), the configuration and the data
+    as it is now: asking twice gives the same run, also from several workers at once. Overrides that differ from the
+    organization's settings make the run a what-if: it keeps its tests, and changes no episode and no alert.
+
+    Raises:
+        Forbidden: the actor may not run detection.
+        AsOfOutOfRange: the as-of date lies before any data, or in the future.
+        InvalidConfig: an override is outside its range.
+
+    SQL: 5 to 7.
+    """
+    actor.require(Right.DETECT)
+    with write(actor):
+        config, what_if = run_config(actor.organization_id, source, overrides or Overrides())
+        day = as_of or latest_data_date(source)
+        require_as_of(day, source)
+        run, created = find_or_insert(actor, as_of=day, kind=kind, source=source, config=config, what_if=what_if)
+        if created and queue:
+            enqueue(DETECT_JOB, actor, run_id=run.id)
+    return run, created
 
 
 def mark_running(run_id: uuid.UUID) -> None:

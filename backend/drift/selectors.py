@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, TextField
 
-from backend.detection.types import DriftType
+from backend.detection.drift_type import DriftType
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, RunKind, RunStatus, Source
 
 

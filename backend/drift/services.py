@@ -1,8 +1,7 @@
-"""Detection runs: started once per inputs, carried out in one transaction. The mathematics is in backend.detection."""
+"""Carries out detection runs, each in one transaction. The mathematics is in backend.detection; runs.py starts them."""
 
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import TypeAlias
 
 import numpy as np
@@ -10,29 +9,21 @@ from django.db import connection
 from django.utils import timezone
 
 from backend.core.actor import Actor, Right
-from backend.core.jobs import can_be_tried_again, enqueue
+from backend.core.jobs import can_be_tried_again
 from backend.core.tenancy import write
 from backend.detection.config import Config
+from backend.detection.drift_type import DriftType
 from backend.detection.engine import evaluate, strongest
 from backend.detection.episodes import TransitionKind, advance
-from backend.detection.types import CellKey, DriftType, Level, PoolKey, PoolSample, TestResult
+from backend.detection.types import CellKey, Level, PoolKey, PoolSample, TestResult
 from backend.drift.aggregation import Counted, count_claims, count_periods
 from backend.drift.details import Details, Signal, describe_claims, describe_periods
 from backend.drift.episodes_store import LiveEpisodes, load_live, store_step
 from backend.drift.models import DetectionRun, RunKind, RunStatus, Source
 from backend.drift.results_store import store_tests
-from backend.drift.runs import (
-    Overrides,
-    find_or_insert,
-    latest_data_date,
-    mark_failed,
-    mark_running,
-    require_as_of,
-    run_config,
-)
+from backend.drift.runs import mark_failed, mark_running
 from backend.drift.selectors import decisive_runs
 
-DETECT_JOB = "drift.detect"
 Progress: TypeAlias = Callable[[str], None]
 """Is told the name of each step of a run as it begins: counting, testing, describing, storing, done."""
 
@@ -45,39 +36,6 @@ SELECT drift_type, level, window_days, array_agg(statistic ORDER BY id), array_a
  WHERE run_id = ANY(%(runs)s) AND statistic IS NOT NULL
  GROUP BY drift_type, level, window_days
 """
-
-
-def detection_run_start(
-    *,
-    actor: Actor,
-    as_of: date | None = None,
-    kind: RunKind = RunKind.MANUAL,
-    source: Source = Source.CLAIMS,
-    overrides: Overrides | None = None,
-    queue: bool = True,
-) -> tuple[DetectionRun, bool]:
-    """The run of these inputs and whether it is new; a new one is queued for the worker unless `queue` is false.
-
-    The inputs are the source, the as-of date (by default the last date of the data), the configuration and the data
-    as it is now: asking twice gives the same run, also from several workers at once. Overrides that differ from the
-    organization's settings make the run a what-if: it keeps its tests, and changes no episode and no alert.
-
-    Raises:
-        Forbidden: the actor may not run detection.
-        AsOfOutOfRange: the as-of date lies before any data, or in the future.
-        InvalidConfig: an override is outside its range.
-
-    SQL: 5 to 7.
-    """
-    actor.require(Right.DETECT)
-    with write(actor):
-        config, what_if = run_config(actor.organization_id, source, overrides or Overrides())
-        day = as_of or latest_data_date(source)
-        require_as_of(day, source)
-        run, created = find_or_insert(actor, as_of=day, kind=kind, source=source, config=config, what_if=what_if)
-        if created and queue:
-            enqueue(DETECT_JOB, actor, run_id=run.id)
-    return run, created
 
 
 def detection_run_execute(*, actor: Actor, run_id: uuid.UUID, progress: Progress | None = None) -> DetectionRun:

@@ -7,8 +7,7 @@ import strawberry
 
 from backend.core.actor import Actor, Right
 from backend.drift.models import RunKind, Source
-from backend.drift.runs import Overrides
-from backend.drift.services import detection_run_start
+from backend.drift.runs import Overrides, detection_run_start
 from schema.declare import resolver
 from schema.mutations.base import MutationInput, MutationPayload, Values, carry_out
 from schema.types.drift import DetectionRun

@@ -12,7 +12,8 @@ from backend.accounts.models import Organization
 from backend.claims.models import BatchKind, Claim, ClaimOutcome, Measure, OutcomeCount
 from backend.core.tenancy import acting_for
 from backend.detection.config import CLAIMS_CONFIG
-from backend.detection.types import CellKey, DriftType
+from backend.detection.drift_type import DriftType
+from backend.detection.types import CellKey
 from backend.detection.windows import windows_for
 from backend.drift.aggregation import count_claims, count_periods
 from backend.payers.models import Payer, ProcedureCode

@@ -13,7 +13,7 @@ from backend.claims.models import BatchKind, Claim, Measure, OutcomeCount
 from backend.core.actor import Actor
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest, EventStatus, RunKind, Source
-from backend.drift.runs import Overrides
+from backend.drift.runs import Overrides, detection_run_start
 from backend.drift.selectors import (
     counted_by,
     decisive_runs,
@@ -22,7 +22,7 @@ from backend.drift.selectors import (
     drift_tests,
     live_drift_events,
 )
-from backend.drift.services import detection_run_execute, detection_run_start
+from backend.drift.services import detection_run_execute
 from backend.payers.models import Payer, ProcedureCode
 
 CHANGED = LAST - timedelta(days=34)

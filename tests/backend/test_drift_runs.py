@@ -28,8 +28,8 @@ from backend.drift.models import (
     RunStatus,
     Source,
 )
-from backend.drift.runs import AsOfOutOfRange, Overrides
-from backend.drift.services import detection_run_execute, detection_run_start
+from backend.drift.runs import AsOfOutOfRange, Overrides, detection_run_start
+from backend.drift.services import detection_run_execute
 
 CHANGED = LAST - timedelta(days=30)
 

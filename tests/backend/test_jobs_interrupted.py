@@ -34,7 +34,7 @@ from backend.core.tasks import forget_old_jobs, take_up_stalled_jobs
 from backend.core.tenancy import acting_for
 from backend.drift import services as drift_services
 from backend.drift.models import DetectionRun, DriftEvent, DriftTest
-from backend.drift.services import detection_run_start
+from backend.drift.runs import detection_run_start
 
 
 @pytest.fixture(autouse=True)

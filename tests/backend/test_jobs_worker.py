@@ -19,7 +19,7 @@ from backend.core.errors import NotFound
 from backend.core.jobs import JobWithoutOrganization, enqueue
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun
-from backend.drift.services import detection_run_start
+from backend.drift.runs import detection_run_start
 
 
 @pytest.fixture

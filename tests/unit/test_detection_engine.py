@@ -10,18 +10,9 @@ from statsmodels.stats.multitest import multipletests
 
 from backend.detection.config import CLAIMS_CONFIG, Config, InvalidConfig
 from backend.detection.dispersion import median_tau_squared
+from backend.detection.drift_type import DriftType
 from backend.detection.engine import evaluate, judged_cells, strongest
-from backend.detection.types import (
-    CellCounts,
-    CellKey,
-    Direction,
-    DriftType,
-    Level,
-    PoolKey,
-    PoolSample,
-    ReasonNotFlagged,
-    Tier,
-)
+from backend.detection.types import CellCounts, CellKey, Direction, Level, PoolKey, PoolSample, ReasonNotFlagged, Tier
 
 NO_DISPERSION = replace(
     CLAIMS_CONFIG,

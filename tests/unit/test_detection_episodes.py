@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG
+from backend.detection.drift_type import DriftType
 from backend.detection.episodes import (
     ACTIVE,
     Episode,
@@ -17,7 +18,7 @@ from backend.detection.episodes import (
     advance,
     freezes_baseline,
 )
-from backend.detection.types import Direction, DriftType, Level, ReasonNotFlagged, TestResult, Tier
+from backend.detection.types import Direction, Level, ReasonNotFlagged, TestResult, Tier
 
 START = date(2025, 6, 1)
 KEY = EpisodeKey(DriftType.DENIAL_RATE, "P", "G", Direction.UP)

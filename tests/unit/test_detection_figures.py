@@ -14,20 +14,11 @@ from statsmodels.stats.multitest import multipletests
 from backend.detection.assessment import assess
 from backend.detection.config import CLAIMS_CONFIG, PERIODS_CONFIG, Config, InvalidConfig
 from backend.detection.dispersion import NULL_MEDIAN, inflation, median_tau_squared
+from backend.detection.drift_type import DriftType
 from backend.detection.fdr import q_values
 from backend.detection.revenue import RevenueAtRisk, monthly_exposure_cents, revenue_at_risk
 from backend.detection.severity import severity_band, severity_score
-from backend.detection.types import (
-    HARMFUL_DIRECTION,
-    RATE_TYPES,
-    Direction,
-    DriftType,
-    Level,
-    PoolKey,
-    Severity,
-    TestResult,
-    Tier,
-)
+from backend.detection.types import HARMFUL_DIRECTION, RATE_TYPES, Direction, Level, PoolKey, Severity, TestResult, Tier
 from backend.detection.windows import Windows, windows_for
 
 finite = st.floats(-30, 30, allow_nan=False)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from backend.detection.config import PERIODS_CONFIG
+from backend.detection.drift_type import DriftType
 from backend.detection.engine import evaluate, strongest
 from backend.detection.periods import Measure, OutcomeCount, nominal_days, period_cells
-from backend.detection.types import CellKey, Direction, DriftType, Level, ReasonNotFlagged
+from backend.detection.types import CellKey, Direction, Level, ReasonNotFlagged
 
 APPROVAL = Measure.AUTHORIZATION_APPROVAL
 

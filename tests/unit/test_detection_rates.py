@@ -11,9 +11,10 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from backend.detection.config import CLAIMS_CONFIG
+from backend.detection.drift_type import DriftType
 from backend.detection.rates import exact_z, rate_statistics, score_and_information, standardised_rates
 from backend.detection.strata import InvalidCounts, stack
-from backend.detection.types import CellCounts, DriftType, Level
+from backend.detection.types import CellCounts, Level
 
 
 def cell(rows, *, payer="P", group=None, drift_type=DriftType.DENIAL_RATE, window_days=28):

@@ -17,8 +17,7 @@ from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun, RunKind, Source
-from backend.drift.runs import Overrides
-from backend.drift.services import detection_run_start
+from backend.drift.runs import Overrides, detection_run_start
 
 SOURCES = {"claims": Source.CLAIMS, "outcome-counts": Source.OUTCOME_COUNTS}
 
