@@ -7,6 +7,8 @@ import sys
 
 from django.core.asgi import get_asgi_application
 
+# What is imported stays: looking for garbage among it would only delay the first answer.
+gc.disable()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 django_application = get_asgi_application()
 
@@ -21,6 +23,8 @@ from schema.http.messages import Receive, Response, Scope, Send
 from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 from schema.http.requests import upload_folder
 from schema.http.upload import remove_leftovers
+
+gc.enable()
 
 
 class Application:

@@ -1,20 +1,14 @@
 """`/healthz`: the process answers. `/readyz`: the database answers too, and every migration has been applied."""
 
 import orjson
-from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from backend.core.errors import AppError
+from backend.core.migrated import unapplied_migrations
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.http.messages import Response
 
 _HEADERS = {"content-type": "application/json", "cache-control": "no-store"}
-
-
-def _pending_migrations() -> int:
-    executor = MigrationExecutor(connection)
-    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 async def health(path: str, reads: Reads, writes: WriteThreads) -> Response:
@@ -24,7 +18,7 @@ async def health(path: str, reads: Reads, writes: WriteThreads) -> Response:
     try:
         async with reads.snapshot(None, seconds=2) as snapshot:
             await snapshot.rows("SELECT 1")
-        pending = await writes.run(_pending_migrations)
+        pending = await writes.run(lambda: len(unapplied_migrations()))
     except AppError as error:
         return Response(503, orjson.dumps({"status": "unavailable", "reason": error.message}), _HEADERS)
     if pending:

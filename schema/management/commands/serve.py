@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
-from contextlib import suppress
+from contextlib import closing, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,16 +20,16 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from backend.accounts.models import Organization
 from backend.config.databases import embedded_server
 from backend.core.errors import AppError
-from backend.db.embedded_errors import FolderNotUsable
-from backend.demo.loading import demo_load
+from backend.core.migrated import unapplied_migrations
+from backend.demo.files import loading_mark, token_file
 from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 
 _GRACE_SECONDS = 15
+_SERVER_FIRST_SECONDS = 15
 
 
 class Command(BaseCommand):
@@ -51,14 +53,14 @@ class Command(BaseCommand):
         _refuse_unusable_address()
         connections["default"].ensure_connection()
         try:
-            if "owner" in settings.DATABASES:
+            if "owner" in settings.DATABASES and unapplied_migrations():
                 call_command("migrate_safely", verbosity=0, wait=_GRACE_SECONDS)
-            token = None if options["no_demo"] else _demo_token(console)
+            token = None if options["no_demo"] else _demo_token()
         except AppError as error:
             raise CommandError(error.message) from None
         connections.close_all()
         _announce(console, token)
-        code = _supervise([_server(), _worker()])
+        code = _supervise()
         if code and (log := _log_of_ended_database()):
             raise CommandError(f"PostgreSQL ended; see its log under {log}.")
         sys.exit(code)
@@ -81,52 +83,13 @@ def _refuse_unusable_address() -> None:
             ) from None
 
 
-def _token_file() -> Path:
-    found: Path = settings.ENVIRONMENT.data_dir / "demo-token"
-    return found
-
-
-def _demo_token(console: Console) -> str | None:
+def _demo_token() -> str | None:
     """The demo token: of an earlier start, or of the demo that is loaded into a database without organizations."""
-    file = _token_file()
-    if file.exists():
-        return file.read_text(encoding="utf-8").strip()
-    if Organization.objects.exists() and not _interrupted().exists():
-        return None
-    _begin_loading()
-    columns = (TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        secret = demo_load(show)
-    file.touch(mode=0o600)
-    file.write_text(secret, encoding="utf-8")
-    _interrupted().unlink()
-    return secret
-
-
-def _begin_loading() -> None:
-    """Leaves the mark of a load that has begun; the data directory need not be there where the database is elsewhere.
-
-    Raises: FolderNotUsable.
-    """
-    mark = _interrupted()
-    try:
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
-    except OSError as error:
-        raise FolderNotUsable(folder=mark.parent, reason=error.strerror) from error
-
-
-def _interrupted() -> Path:
-    """There while demo data is being loaded: a load that broke off is taken up again."""
-    found: Path = settings.ENVIRONMENT.data_dir / "demo-loading"
-    return found
+    if not token_file().exists():
+        if Organization.objects.exists() and not loading_mark().exists():
+            return None
+        call_command("load_demo")
+    return token_file().read_text(encoding="utf-8").strip()
 
 
 def _address() -> str:
@@ -176,7 +139,18 @@ def _log_of_ended_database() -> Path | None:
     return None if cluster.answers() else cluster.log
 
 
-def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
+def _answers() -> bool:
+    with suppress(OSError, HTTPException), closing(_connection()) as connection:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
+    return False
+
+
+def _connection() -> HTTPConnection:
+    return HTTPConnection(settings.ENVIRONMENT.host, settings.ENVIRONMENT.port, timeout=1)
+
+
+def _supervise() -> int:
     """The exit code: 0 when told to stop, else that of the process which ended by itself."""
     stopping = False
 
@@ -187,7 +161,12 @@ def _supervise(processes: "list[subprocess.Popen[bytes]]") -> int:
     # A closed terminal reaches this process alone: the others are in groups of their own.
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, stop)
+    processes = [_server()]
+    patience = time.monotonic() + _SERVER_FIRST_SECONDS
     while not stopping and all(process.poll() is None for process in processes):
+        # The server is waited for, the worker is not: until one answers, both would contend for the processors.
+        if len(processes) == 1 and (_answers() or time.monotonic() > patience):
+            processes.append(_worker())
         time.sleep(0.1)
     code = 0 if stopping else next(process.returncode for process in processes if process.returncode is not None) or 1
     for process in processes:

@@ -16,6 +16,7 @@ class Command(BaseCommand):
     """Runs until SIGINT or SIGTERM, then finishes the jobs at hand."""
 
     help = "Carries out background jobs (detection runs, imports) until it is stopped."
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """`--concurrency`, `--once`."""
