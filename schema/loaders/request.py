@@ -34,9 +34,16 @@ class _Shared:
 
     def __init__(self, values: asyncio.Future[list[Any]]) -> None:
         self._values = values
+        values.add_done_callback(_heard)
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         return asyncio.shield(self._values).__await__()
+
+
+def _heard(values: asyncio.Future[list[Any]]) -> None:
+    """An error that nobody waits for any more is not to be complained of."""
+    if not values.cancelled():
+        values.exception()
 
 
 class _Groups:

@@ -114,9 +114,9 @@ class _Ways:
     async def same(self, document: str, variables: dict[str, object], role: Role = Role.OWNER) -> Answer:
         """The answer by SQL, after a look at whether it and that of the compiled executor are graphql-core's."""
         made, compiled, expected = await self.answers(document, variables, role)
-        assert _text(made.data) == _text(expected.data)
+        assert _text(made.data) == _text(expected.data), made.errors
         assert _telling(made) == _telling(expected)
-        assert orjson.dumps(compiled.data) == orjson.dumps(expected.data)
+        assert orjson.dumps(compiled.data) == orjson.dumps(expected.data), compiled.errors
         assert _telling(compiled) == _telling(expected)
         return made
 
