@@ -34,6 +34,7 @@ COMMANDS = {
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),
+    "phi": Command("benchmarks.phi.evaluation", "recall and false positives of the scanner of free text"),
     "detection": Command("benchmarks.detection", "known changes found, and when, by weekly runs", fresh_database=True),
     "abuses": Command(
         "benchmarks.abuses", "what a server answers to abuses, and how long others wait", fresh_database=True

@@ -18,6 +18,7 @@ from backend.core.actor import Actor
 from backend.core.errors import BadUserInput, IdempotencyConflict, Unavailable
 from backend.core.ids import uuid7, uuid7_floor
 from backend.core.tenancy import write
+from backend.phi.scanner import scan
 
 MAX_KEY_LENGTH = 200
 LOCK_TIMEOUT = "5s"
@@ -56,6 +57,11 @@ def _principal(actor: Actor) -> uuid.UUID:
     return actor.token_id or actor.user_id or actor.organization_id
 
 
+def _kept(key: str) -> str:
+    """The key as it is stored: as its hash where it seems to identify a person, as some clients' keys do."""
+    return hashlib.sha256(key.encode()).hexdigest() if scan(key) else key
+
+
 def claim_key(*, actor: Actor, key: str, request_hash: bytes) -> dict[str, Any] | None:
     """The stored answer of an earlier request with this key, or None: then do the work and call `store`.
 
@@ -69,6 +75,7 @@ def claim_key(*, actor: Actor, key: str, request_hash: bytes) -> dict[str, Any] 
     """
     if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
         raise BadIdempotencyKey(limit=MAX_KEY_LENGTH, path=("idempotencyKey",))
+    key = _kept(key)
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("a key is claimed in the transaction of its work")
     identity: list[Any] = [actor.organization_id, _principal(actor), key]
@@ -102,7 +109,7 @@ def store(*, actor: Actor, key: str, response: Mapping[str, Any]) -> None:
     SQL: 1.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_STORE, [json.dumps(dict(response)), actor.organization_id, _principal(actor), key])
+        cursor.execute(_STORE, [json.dumps(dict(response)), actor.organization_id, _principal(actor), _kept(key)])
 
 
 def once(*, actor: Actor, key: str, request_hash: bytes, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

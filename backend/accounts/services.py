@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from backend.accounts import errors
+from backend.accounts.free_text import Screen
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.signals import organization_created
 from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
@@ -134,7 +135,7 @@ def token_create(
 
     Raises:
         Forbidden: no right to manage members; OwnersOnly, MoreThanYouHave.
-        BadUserInput: BadName, BadScope, NoScopes, BadExpiry.
+        BadUserInput: BadName, IdentifiesPerson, BadScope, NoScopes, BadExpiry.
         TokenNameTaken: names are unique in an organization.
     """
     actor.require(Right.MEMBERS)
@@ -149,7 +150,7 @@ def token_create(
     secret = TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     token = ApiToken(
         organization_id=actor.organization_id,
-        name=_name(name, "name of a token"),
+        name=Screen(actor).of(_name(name, "name of a token"), "name", with_names=False),
         hash=secret_hash(secret),
         role=role,
         scopes=sorted(rights),

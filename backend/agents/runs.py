@@ -9,11 +9,13 @@ from django.db.models import F
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
+from backend.accounts.free_text import Screen
 from backend.agents import errors
 from backend.agents.checks import VERSION, checked_address, checked_findings, checked_metrics, checked_tools
 from backend.agents.findings import MAIN_BRANCHES, count_by_severity, findings_write, lock_agent, states_fix, states_see
 from backend.agents.inputs import FindingInput, MetricInput, ToolInput, by_fingerprint
 from backend.agents.models import Agent, AgentKind, AgentMetric, AgentRun, AgentRunStatus, Conclusion, Trigger
+from backend.agents.screening import screened_findings, screened_metrics, screened_tools
 from backend.core.actor import Actor, Right
 from backend.core.errors import IdempotencyConflict, NotFound
 from backend.core.tenancy import write
@@ -76,13 +78,17 @@ def agent_run_start(
 
     Raises:
         Forbidden, BadAgentName, BadCommit, BadBranch, BadAddress.
-        LimitExceeded: a text is too long.
+        LimitExceeded: a text is too long. IdentifiesPerson: a text does.
         IdempotencyConflict: the key belongs to a run of another trigger, commit or branch.
     SQL: BEGIN, 4 to 6, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     commit, branch = checked_origin(commit, branch)
     version, trace = VERSION.of(version, "version"), checked_address(external_trace_url, "external_trace_url")
+    screen = Screen(actor)
+    name, version = screen.of(name, "agent", with_names=False), screen.of(version, "version", with_names=False)
+    branch = screen.of(branch, "branch", with_names=False)
+    trace = screen.of(trace, "external_trace_url", with_names=False)
     with write(actor):
         run = AgentRun(
             organization_id=actor.organization_id,
@@ -201,11 +207,15 @@ def agent_run_finish(
 ) -> AgentRun:
     """The ended run: SUCCEEDED with what it concludes, or FAILED when the auditor itself broke down.
 
-    Raises: Forbidden, NotFound, RunEnded, BadOutcome, and what checks.py raises; the path leads to the fault.
+    Raises: Forbidden, NotFound, RunEnded, BadOutcome, IdentifiesPerson, and what checks.py raises; the path leads to
+        the fault.
     SQL: BEGIN, 7, 1 per 1,000 findings, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
-    fit_findings, fit_metrics, fit_tools = checked_findings(findings), checked_metrics(metrics), checked_tools(tools)
+    screen = Screen(actor)
+    fit_findings = screened_findings(screen, checked_findings(findings))
+    fit_metrics = screened_metrics(screen, checked_metrics(metrics))
+    fit_tools = screened_tools(screen, checked_tools(tools))
     with write(actor):
         run = _active_run(run_id)
         conclude(

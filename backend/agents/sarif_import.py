@@ -1,12 +1,14 @@
 """Stores what a SARIF document says as ended agent runs, one per run of the document; it is read by sarif.py."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
 
+from backend.accounts.free_text import Screen
 from backend.agents.checkout import Checkout
 from backend.agents.checks import MAX_FINDINGS
 from backend.agents.errors import NoCheckout
@@ -24,6 +26,7 @@ from backend.agents.models import (
 from backend.agents.runs import ACTIVE, BRANCH_LENGTH, agent_ensure, checked_origin, conclude
 from backend.agents.sarif import read_sarif
 from backend.agents.sarif_model import SarifFinding, SarifRun
+from backend.agents.screening import screened_findings, screened_metrics, screened_tools
 from backend.core.actor import Actor, Right
 from backend.core.errors import within
 from backend.core.tenancy import write
@@ -48,8 +51,8 @@ def agent_run_import_sarif(
 
     Raises:
         NoCheckout: `checkout` is no directory.
-        Forbidden, BadAgentName, BadCommit, BadBranch, LimitExceeded; and what read_sarif raises for a document that is
-        no SARIF 2.1.0. Then nothing was written.
+        Forbidden, BadAgentName, BadCommit, BadBranch, LimitExceeded, IdentifiesPerson; and what read_sarif raises for a
+        document that is no SARIF 2.1.0. Then nothing was written.
     SQL: BEGIN, 2, then 8 per run and 1 per 1,000 findings, 1, COMMIT; 2 per run that was imported before.
     """
     actor.require(Right.AGENTS_WRITE)
@@ -63,21 +66,51 @@ def agent_run_import_sarif(
             max_bytes=settings.ENVIRONMENT.max_sarif_bytes,
             max_results=MAX_FINDINGS,
         )
+    screen = Screen(actor)
+    name, branch = screen.of(name, "agent", with_names=False), screen.of(branch, "branch", with_names=False)
+    with within("file"):
+        reports = [_report(screen, index, run) for index, run in enumerate(runs)]
     with write(actor):
-        version = next((tool.version for run in runs for tool in run.tools[:1] if tool.version), "")
+        version = next((tool.version for report in reports for tool in report.tools[:1] if tool.version), "")
         agent = agent_ensure(actor, kind=kind, name=name, version=version)
         seen_at = _seen_at(runs)
         stored = [
-            _stored_run(agent, index, run, seen_at, commit=commit or run.commit or "", branch=branch or _branch(run))
-            for index, run in enumerate(runs)
+            _stored_run(agent, index, report, seen_at, commit=commit, branch=branch)
+            for index, report in enumerate(reports)
         ]
         ended = [
-            _conclude(run, source, seen_at) for run, source in zip(stored, runs, strict=True) if run.status in ACTIVE
+            _conclude(run, report, seen_at) for run, report in zip(stored, reports, strict=True) if run.status in ACTIVE
         ]
         # A tool that reported errors on the way may have missed what it does not tell, whatever else it found.
         if not any(tool.incomplete for run in runs for tool in run.tools):
             states_fix(agent.id, ended, seen_at)
     return tuple(stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """A run of the document as it is kept."""
+
+    source: SarifRun
+    branch: str
+    findings: list[FindingInput]
+    metrics: list[MetricInput]
+    tools: list[ToolInput]
+
+
+def _report(screen: Screen, index: int, run: SarifRun) -> _Report:
+    with within("runs", str(index)):
+        return _Report(
+            source=run,
+            branch=screen.of(_branch(run), "branch", with_names=False),
+            findings=screened_findings(screen, [_finding(finding) for finding in run.findings]),
+            metrics=screened_metrics(
+                screen, [MetricInput(m.name, m.value, m.threshold, m.unit or "", m.passed) for m in run.metrics]
+            ),
+            tools=screened_tools(
+                screen, [ToolInput(tool.name, tool.version, tool.exit_code, tool.skipped) for tool in run.tools]
+            ),
+        )
 
 
 def _checkout(root: Path) -> Checkout:
@@ -98,7 +131,9 @@ def _seen_at(runs: Sequence[SarifRun]) -> datetime:
     return min(max((run.started_at for run in runs if run.started_at), default=now), now)
 
 
-def _stored_run(agent: Agent, index: int, source: SarifRun, seen_at: datetime, *, commit: str, branch: str) -> AgentRun:
+def _stored_run(agent: Agent, index: int, report: _Report, seen_at: datetime, *, commit: str, branch: str) -> AgentRun:
+    source = report.source
+    commit, branch = commit or source.commit or "", branch or report.branch
     fresh = AgentRun(
         organization_id=agent.organization_id,
         agent=agent,
@@ -116,15 +151,15 @@ def _stored_run(agent: Agent, index: int, source: SarifRun, seen_at: datetime, *
     )
 
 
-def _conclude(run: AgentRun, source: SarifRun, seen_at: datetime) -> AgentRun:
-    now = timezone.now()
+def _conclude(run: AgentRun, report: _Report, seen_at: datetime) -> AgentRun:
+    source, now = report.source, timezone.now()
     conclude(
         run,
         status=AgentRunStatus.SUCCEEDED,
         conclusion=Conclusion(source.conclusion),
-        findings=[_finding(finding) for finding in source.findings],
-        metrics=[MetricInput(m.name, m.value, m.threshold, m.unit or "", m.passed) for m in source.metrics],
-        tools=[ToolInput(tool.name, tool.version, tool.exit_code, tool.skipped) for tool in source.tools],
+        findings=report.findings,
+        metrics=report.metrics,
+        tools=report.tools,
         finished_at=min(source.finished_at or now, now),
         seen_at=seen_at,
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from backend.accounts.free_text import Screen
 from backend.agents import errors
 from backend.agents.checks import JUSTIFICATION
 from backend.agents.models import FindingState, FindingStatus
@@ -26,14 +27,15 @@ def finding_triage(
 ) -> FindingState:
     """The state of the finding, as decided. A suppression needs a justification and may expire.
 
-    Raises: Forbidden, NotFound, LimitExceeded, BadTriage, JustificationMissing, BadSuppressionExpiry.
+    Raises: Forbidden, NotFound, LimitExceeded, IdentifiesPerson, BadTriage, JustificationMissing,
+        BadSuppressionExpiry.
     SQL: BEGIN, 3, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     if status not in DECISIONS:
         raise errors.BadTriage(path=("status",))
     now = timezone.now()
-    justification = JUSTIFICATION.of(justification, "justification")
+    justification = Screen(actor).of(JUSTIFICATION.of(justification, "justification"), "justification")
     if status is FindingStatus.SUPPRESSED and not justification:
         raise errors.JustificationMissing(path=("justification",))
     if expires_at is not None and (status is not FindingStatus.SUPPRESSED or expires_at <= now):

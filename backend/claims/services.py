@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from backend.accounts.free_text import Screen
 from backend.audit.services import record
 from backend.claims import loading_sql as sql
 from backend.claims.batches import AuditAction, batch_fail, batch_finish, batch_reserve, today
@@ -134,12 +135,14 @@ def import_file(
         LimitExceeded: The file is larger than DRIFTGRAPH_MAX_IMPORT_BYTES.
         FileRefused: The file as a whole cannot be read.
         KindMismatch: The content is not of the declared kind.
+        IdentifiesPerson: The file's name or a header does, and the organization refuses that.
 
     SQL: about 35, whatever the number of rows.
     """
     actor.require(Right.IMPORT)
+    options = _screened(actor, path, options)
     profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
-    batch = _new_batch(actor, path, profile, options)
+    batch = _new_batch(actor, profile, options)
     with write(actor):
         stored, created = batch_reserve(batch)
         if created:
@@ -155,13 +158,14 @@ def import_enqueue(*, actor: Actor, path: Path, options: ImportOptions) -> Impor
     The file waits in the spool folder of the data directory and is removed by the job, however it ends.
 
     Raises:
-        Forbidden, LimitExceeded, FileRefused, KindMismatch: as import_file.
+        Forbidden, LimitExceeded, FileRefused, KindMismatch, IdentifiesPerson: as import_file.
 
     SQL: 5.
     """
     actor.require(Right.IMPORT)
+    options = _screened(actor, path, options)
     profile = inspect_file(path, max_bytes=settings.ENVIRONMENT.max_import_bytes)
-    batch = _new_batch(actor, path, profile, options)
+    batch = _new_batch(actor, profile, options)
     spooled = spool_path(batch.id)
     spooled.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -265,11 +269,22 @@ def _copy_private(source: Path, target: Path) -> None:
         shutil.copyfileobj(read, written)
 
 
-def _new_batch(actor: Actor, path: Path, profile: FileProfile, options: ImportOptions) -> ImportBatch:
+def _screened(actor: Actor, path: Path, options: ImportOptions) -> ImportOptions:
+    """The options with the name of the file among them, fit to be kept."""
+    screen = Screen(actor)
+    mappings: dict[str, Any] = {
+        name: {screen.of(key, "columns"): screen.of(value, "columns") for key, value in pairs.items()}
+        for name, pairs in (("columns", options.columns), ("skip", options.skip))
+    }
+    name = screen.file_name(options.original_filename or path.name, "file")
+    return replace(options, original_filename=name, **mappings)
+
+
+def _new_batch(actor: Actor, profile: FileProfile, options: ImportOptions) -> ImportBatch:
     return ImportBatch(
         organization_id=actor.organization_id,
         kind=_kind(profile, options),
-        filename=sanitised_filename(options.original_filename or path.name),
+        filename=sanitised_filename(options.original_filename),
         file_sha256=profile.sha256,
         file_bytes=profile.size,
         options=options.stored(),

@@ -19,7 +19,7 @@ _CLAIM_RULES = (
     Rule("E001", ERROR, "The claim id is missing, longer than 50 characters or not printable."),
     Rule("E002", ERROR, "The line number is not a whole number from 1 to 999."),
     Rule("E003", ERROR, "The procedure code is missing or not 4 to 6 letters and digits."),
-    Rule("E004", ERROR, "The payer is missing, longer than 200 characters or not printable."),
+    Rule("E004", ERROR, "The payer is missing, over 200 characters, not printable or holds a number of a person."),
     Rule("E010", ERROR, "The submitted date is missing, not in the declared format, before 2000 or in the future."),
     Rule("E011", ERROR, "The decided date is not in the declared format, before the submitted date or in the future."),
     Rule("E012", ERROR, "A decided date is required, except for PENDING claims, which have none."),

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Generic, NamedTuple, TypeVar
 
 from backend.ingestion.records import DateFormat
+from backend.phi.scanner import scan
 
 T = TypeVar("T")
 
@@ -208,17 +209,18 @@ class PayerName(NamedTuple):
 
 
 def parse_payer(text: str) -> PayerName | None:
-    """The name with single blanks, or None when it is empty, too long or not printable."""
+    """The name with single blanks, or None when it is empty, too long, not printable or holds a number of a person."""
     name = " ".join(text.split())
-    if not name or len(name) > MAX_PAYER_CHARACTERS or not name.isprintable():
+    if not name or len(name) > MAX_PAYER_CHARACTERS or not name.isprintable() or scan(name, with_names=False):
         return None
     return PayerName(name.casefold(), name)
 
 
 def parse_group(text: str) -> str | None:
-    """The procedure group with single blanks, or None when it is empty, too long or not printable."""
+    """The procedure group with single blanks, or None when it is empty, too long, not printable or a person's."""
     name = " ".join(text.split())
-    return name if name and len(name) <= MAX_GROUP_CHARACTERS and name.isprintable() else None
+    is_group = name and len(name) <= MAX_GROUP_CHARACTERS and name.isprintable() and not scan(name)
+    return name if is_group else None
 
 
 def parse_claim_id(text: str) -> str | None:
