@@ -136,7 +136,7 @@ class Query:
             str | None, strawberry.argument(description="Which operation is meant; null if it is the only one.")
         ] = None,
     ) -> OperationCost:
-        schema = info.schema._schema  # type: ignore[attr-defined]  # noqa: SLF001 - Strawberry's documented way to it
+        schema = info.schema._schema  # noqa: SLF001 - Strawberry's documented way to it
         return await operation_cost(schema, document, variables, operation_name)
 
     @resolver("Who asks, with which rights, for which organization.", right=None)

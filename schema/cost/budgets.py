@@ -76,7 +76,10 @@ class SharedLedger:
             socket_connect_timeout=_PATIENCE,
         )
         self._storage = RedisStorage(
-            f"async+{address}", wrap_exceptions=True, implementation="redispy", connection_pool=self._pool
+            f"async+{address}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            connection_pool=self._pool,  # type: ignore[arg-type]  # limits types every option as a plain value
         )
 
     async def add(self, key: str, amount: int) -> int:
