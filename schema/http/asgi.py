@@ -45,7 +45,7 @@ class Application:
         elif scope["path"] == PATH or scope["path"].startswith(f"{PATH}/"):
             await self._graphql(scope, receive, send)
         elif scope["path"] in ("/healthz", "/readyz"):
-            await (await health(scope["path"], self._reads, self._writes)).send(send)
+            await (await health(scope["path"], self._reads)).send(send)
         elif scope["path"] == "/":
             await Response(302, b"", {"location": PATH}).send(send)
         else:

@@ -9,16 +9,20 @@ from django.conf import settings
 from django.http import parse_cookie
 
 from backend.accounts.authentication import (
+    PERSON_SQL,
+    SESSION_SQL,
     TOKEN_SQL,
     TOKEN_TEXT,
+    actor_of_person,
     actor_of_token,
-    authenticate_session,
+    session_key_of,
+    signed_in,
     token_key,
     token_use_is_due,
     token_use_record,
 )
 from backend.core.actor import Actor
-from backend.core.errors import AppError, Unauthenticated
+from backend.core.errors import AppError, Forbidden, Unauthenticated
 from backend.core.least_recent import LeastRecent
 from backend.db.reads import Premise, Reads
 from backend.db.writes import WriteThreads
@@ -74,13 +78,13 @@ class Credentials:
             if key is None:
                 return NOBODY
             _refuse_foreign(headers)
-            return Principal(await self._writes.run(authenticate_session, key))
+            return Principal(await self._by_session(key))
         except Unauthenticated as error:
             if scheme.lower() != "bearer":
                 return NOBODY  # an ended session is like none
             raise HttpError(401, error.code, error.message, {"www-authenticate": "Bearer"}) from None
         except AppError as error:
-            raise HttpError(403 if error.code == "FORBIDDEN" else 503, error.code, error.message) from None
+            raise HttpError.of(error, 403 if error.code == Forbidden.code else 503) from None
 
     async def _by_token(self, secret: str, *, anew: bool) -> Principal:
         key = token_key(secret)
@@ -91,6 +95,14 @@ class Credentials:
         if actor is not None:
             self._note_use(actor)
         return known
+
+    async def _by_session(self, cookie: str) -> Actor:
+        """Two statements on the read pool: a page in a browser waits for no write."""
+        key = session_key_of(cookie)
+        async with self._reads.snapshot(None) as snapshot:
+            found = await snapshot.rows(SESSION_SQL, [key])
+            session = signed_in(found[0] if found else None)
+            return actor_of_person(session, await snapshot.rows(PERSON_SQL, [session.user_id]))
 
     def _note_use(self, actor: Actor) -> None:
         """Has the use of a token recorded if it is due; nobody waits for it, and no token takes two threads."""

@@ -4,10 +4,16 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backend.core.errors import AppError
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+RETRY_AFTER = {"retry-after": "1"}
+"""For what fails for a moment, as while PostgreSQL starts: seconds."""
 
 
 class HttpError(Exception):
@@ -16,6 +22,11 @@ class HttpError(Exception):
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, headers or {}
+
+    @classmethod
+    def of(cls, error: AppError, status: int) -> "HttpError":
+        """An error of the product with a status; where it can be tried again, also with the time to wait."""
+        return cls(status, error.code, error.message, RETRY_AFTER if error.retryable else {})
 
 
 class ClientLeft(Exception):
