@@ -93,7 +93,7 @@ class DeadlineExceeded(AppError):
 class Unavailable(AppError):
     """The database cannot be reached or is busy. Try again."""
 
-    code = "INTERNAL"
+    code = "UNAVAILABLE"
     retryable = True
 
 

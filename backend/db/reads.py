@@ -18,7 +18,7 @@ from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
-from backend.db.failures import UNAVAILABLE
+from backend.db.failures import is_unavailable
 from backend.db.pipeline import Pipelines, TextQuery
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ _PREPARE_AFTER = 2  # executions of a statement on a connection, after which Pos
 _PREPARED = 256  # statements that a connection keeps, of each of the two ways of sending them
 # Then the pool begins anew. Its pauses double: after minutes without PostgreSQL it would come back minutes later.
 _GIVE_UP_SECONDS = 2.0
+_WAITING = 0.9  # of the time that is left: who waits longer for a connection is told so before the deadline
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
 
 
@@ -182,20 +183,23 @@ class Snapshot:
                 attempts -= 1
                 try:
                     return await action()
-                except (*UNAVAILABLE, psycopg.errors.FeatureNotSupported) as error:
-                    if not attempts or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
+                except psycopg.Error as error:
+                    useless = isinstance(error, psycopg.errors.FeatureNotSupported) or is_unavailable(error)
+                    if not (attempts and useless) or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
                         raise
                     await asyncio.shield(self._replace_connections(error))
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
-        except UNAVAILABLE as error:
-            raise Unavailable from error
+        except psycopg.Error as error:
+            if is_unavailable(error):
+                raise Unavailable from error
+            raise
 
     async def _connect(self) -> "AsyncConnection[Row]":
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded
-        self._connection = await self._pool.getconn(timeout=remaining)
+        self._connection = await self._pool.getconn(timeout=remaining * _WAITING)
         return self._connection
 
     def _settings(self) -> tuple[str, list[Any]]:

@@ -15,7 +15,7 @@ from psycopg.errors import LockNotAvailable
 
 from backend.core.errors import LockedOut, Unavailable
 from backend.core.tenancy import PATIENCE
-from backend.db.failures import UNAVAILABLE
+from backend.db.failures import is_unavailable
 
 log = logging.getLogger("driftgraph.writes")
 P = ParamSpec("P")
@@ -57,7 +57,7 @@ class WriteThreads:
         except Error as error:
             if isinstance(error.__cause__, LockNotAvailable):
                 raise LockedOut from error
-            if isinstance(error.__cause__, UNAVAILABLE):
+            if is_unavailable(error.__cause__):
                 log.warning("a write failed: %s", type(error.__cause__).__name__)
                 raise Unavailable from error
             raise

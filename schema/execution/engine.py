@@ -13,7 +13,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from graphql.execution.values import VariableValues
 
 from backend.core.actor import Right
-from backend.core.errors import AppError
+from backend.core.errors import AppError, Unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.reads import AnswerOutdated
 from schema.context import Context
@@ -62,7 +62,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
         result = await reference(prepared.document, prepared.name, raw_variables, context)
-        _refuse_outdated(result)
+        _refuse_unusable(result)
         return _answer(result)
     try:
         variables = coerce_variables(prepared.schema, prepared.operation, raw_variables)
@@ -76,17 +76,20 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     others = [key for key in form.keys if key not in texts]
     run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
     result = await execute_compiled(form.plan, others, run)
-    _refuse_outdated(result)
+    _refuse_unusable(result)
     if result.data is None or not texts:
         return _answer(result)
     made = {key: orjson.dumps(value) for key, value in result.data.items()}
     return Answer(_object(form, {**texts, **made}), result.errors or (), {**rows, **_rows(result.data)})
 
 
-def _refuse_outdated(result: ExecutionResult) -> None:
-    """Raises AnswerOutdated where a resolver met it: no part of the answer may be used."""
+def _refuse_unusable(result: ExecutionResult) -> None:
+    """Raises AnswerOutdated or Unavailable where a resolver met it: no part of the answer may be used.
+
+    Without the database the rest would be of another instant, if there is one.
+    """
     for error in result.errors or ():
-        if isinstance(error.original_error, AnswerOutdated):
+        if isinstance(error.original_error, (AnswerOutdated, Unavailable)):
             raise error.original_error
 
 

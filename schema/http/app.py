@@ -13,7 +13,7 @@ import orjson
 from django.conf import settings
 from graphql import GraphQLError, OperationType
 
-from backend.core.errors import AppError, DeadlineExceeded
+from backend.core.errors import AppError, DeadlineExceeded, Unavailable
 from backend.db.reads import AnswerOutdated, Reads
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
@@ -25,7 +25,7 @@ from schema.http.caching import cacheable
 from schema.http.credentials import Credentials, Principal
 from schema.http.documents import Documents
 from schema.http.graphiql import page, static_file
-from schema.http.messages import ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
+from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
 from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, asks, read_request, response_type
 from schema.limits import refuse_nul
 
@@ -123,8 +123,7 @@ class GraphQLApp:
                 if headers.media_type == MULTIPART and who.premise is not None:
                     who = await self._credentials.anew(headers)
         except TimeoutError:
-            late = DeadlineExceeded()
-            raise HttpError(503, late.code, late.message) from None
+            raise HttpError.of(DeadlineExceeded(), 503) from None
         if headers.media_type == MULTIPART and who.actor is None:
             challenge = {"www-authenticate": "Bearer"}
             raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
@@ -222,9 +221,12 @@ def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
         parts.append(b'"data":' + answer.data)
     if answer.extensions:
         parts.append(b'"extensions":' + orjson.dumps(answer.extensions))
+    body, headers = b"{" + b",".join(parts) + b"}", _headers(media_type)
+    if any(error["extensions"]["code"] == Unavailable.code for error in errors):
+        return Response(503, body, {**headers, **RETRY_AFTER})
     # A request that could not be begun has no data; plain JSON clients expect 200 even so.
     status = 400 if answer.data is None and media_type == GRAPHQL_RESPONSE else 200
-    return Response(status, b"{" + b",".join(parts) + b"}", _headers(media_type))
+    return Response(status, body, headers)
 
 
 def _address(scope: Scope) -> str:
