@@ -1,6 +1,7 @@
 """Multipart requests: the GraphQL part in memory, files streamed to disk under a limit, removed after the request."""
 
 import fcntl
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
 from schema.http.messages import ClientLeft, HttpError, Receive
 from schema.http.messages import Headers as RequestHeaders
 
 _MAX_PARTS = 20
+_MAX_HEADERS = 8_192  # bytes, of the headers of one part
+_MAX_AROUND = _MAX_PARTS * _MAX_HEADERS  # bytes that belong to no part's content
 _PREFIX = "upload-"
 
 
@@ -65,8 +68,15 @@ class _Collector:
         self._header_name, self._header_value = b"", b""
         self._name, self._parts = "", 0
         self._in_files = 0  # bytes, of all files together
+        self._in_fields, self._in_headers = 0, 0
         self._file: UploadedFile | None = None
         self._headers = Headers()
+
+    def refuse_padding(self, received: int) -> None:
+        """Raises HttpError where too many of the bytes received are no part's content."""
+        if received - self._in_files - self._in_fields > _MAX_AROUND:
+            what = f"The request has more than {_MAX_AROUND} bytes before, between and after its parts."
+            raise HttpError(413, "BAD_USER_INPUT", what)
 
     def callbacks(self) -> dict[str, Callable[..., Any]]:
         return {
@@ -83,14 +93,21 @@ class _Collector:
         self._parts += 1
         if self._parts > _MAX_PARTS:
             raise HttpError(413, "BAD_USER_INPUT", f"The request has more than {_MAX_PARTS} parts.")
-        self._headers = Headers()
+        self._headers, self._in_headers = Headers(), 0
         self._header_name = self._header_value = b""
 
     def _on_header_name(self, part: bytes) -> None:
+        self._count_header(part)
         self._header_name += part
 
     def _on_header_value(self, part: bytes) -> None:
+        self._count_header(part)
         self._header_value += part
+
+    def _count_header(self, part: bytes) -> None:
+        self._in_headers += len(part)
+        if self._in_headers > _MAX_HEADERS:
+            raise HttpError(413, "BAD_USER_INPUT", f"The headers of a part have more than {_MAX_HEADERS} bytes.")
 
     def _header_end(self) -> None:
         self._headers[self._header_name.decode("latin-1")] = self._header_value.decode("latin-1")
@@ -113,6 +130,7 @@ class _Collector:
 
     def _data(self, part: bytes) -> None:
         if self._file is None or self._file.handle is None:
+            self._in_fields += len(part)
             self.form.fields[self._name] += part
             if len(self.form.fields[self._name]) > self._max_field:
                 raise HttpError(413, "BAD_USER_INPUT", f"The part {self._name} is larger than {self._max_field} bytes.")
@@ -150,16 +168,22 @@ async def read_form(receive: Receive, headers: RequestHeaders, folder: Path, *, 
     if not boundary:
         raise HttpError(400, "BAD_USER_INPUT", "The multipart request names no boundary.")
     collector = _Collector(folder, max_field=max_field, max_file=max_file)
-    parser = MultipartParser(boundary, collector.callbacks())  # type: ignore[arg-type]  # a TypedDict of callbacks
     try:
-        more = True
+        # The collector limits headers: what goes beyond the parser's own limits would be told as damaged.
+        limits = dict.fromkeys(("max_header_count", "max_header_size"), sys.maxsize)
+        parser = MultipartParser(boundary, collector.callbacks(), **limits)  # type: ignore[arg-type]  # a TypedDict
+        received, more = 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            parser.write(message.get("body", b""))
+            body = message.get("body", b"")
+            received += len(body)
+            parser.write(body)
+            collector.refuse_padding(received)
             more = message.get("more_body", False)
-        parser.finalize()
+        if parser.state is not MultipartState.END:
+            raise FormParserError("no last boundary")
     except FormParserError:
         collector.form.remove_files()
         raise HttpError(400, "BAD_USER_INPUT", "The multipart request is damaged or incomplete.") from None
