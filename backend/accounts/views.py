@@ -1,5 +1,6 @@
 """Pages on which people sign in, sign out and choose the organization that they work for."""
 
+import sys
 import uuid
 from collections.abc import Callable
 from functools import wraps
@@ -12,10 +13,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import urlencode
+from django.views.defaults import server_error
 from django.views.generic import TemplateView
 
 from backend.accounts.authentication import CHOSEN_ORGANIZATION, choose_organization, memberships_of
 from backend.accounts.errors import NoMembership, NotAMember
+from backend.core.errors import Unavailable
+from backend.core.jobs import DATABASE_FAILURES
 
 _POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
@@ -34,6 +38,13 @@ def guarded(view: View) -> View:
         return response
 
     return answer
+
+
+def broken(request: HttpRequest) -> HttpResponseBase:
+    """The page of a request that ended with an exception: 503 where the database did not answer, which is no bug."""
+    if isinstance(sys.exc_info()[1], DATABASE_FAILURES):
+        return HttpResponse(Unavailable().message, "text/plain", 503, headers={"Retry-After": "1"})
+    return server_error(request)
 
 
 def _person(request: HttpRequest) -> uuid.UUID:

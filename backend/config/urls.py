@@ -6,6 +6,7 @@ from django.urls import path
 from backend.accounts.admin_site import site
 from backend.accounts.views import OrganizationChoice, SignIn, guarded
 
+handler500 = "backend.accounts.views.broken"
 urlpatterns = [
     path("accounts/login/", guarded(SignIn.as_view()), name="login"),
     path("accounts/logout/", guarded(LogoutView.as_view()), name="logout"),
