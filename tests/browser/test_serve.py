@@ -8,13 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
-from benchmarks.serving import free_port
 from tests.backend.workers import until
+from tests.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 FIRST_START_SECONDS = 240
@@ -114,6 +115,14 @@ def _lives(process: int) -> bool:
         return False
 
 
+def _worker_uses_the_database(serve: int) -> bool:
+    with suppress(OSError):  # of a file that is closed meanwhile
+        workers = [one for one in _descendants(serve) if b"worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+        files = [file.readlink() for worker in workers for file in Path(f"/proc/{worker}/fd").iterdir()]
+        return any(file.name == "users.lock" for file in files)
+    return False
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends a process with its parent")
 @pytest.mark.parametrize("killed", ["postgres", "master", "serve"])
 def test_nothing_is_left_when_a_part_is_killed(data_dir: Path, tmp_path: Path, killed: str) -> None:
@@ -122,6 +131,8 @@ def test_nothing_is_left_when_a_part_is_killed(data_dir: Path, tmp_path: Path, k
     processes: list[int] = []
     try:
         _wait(server, port, FIRST_START_SECONDS, output)
+        # One that begins after PostgreSQL was killed starts it anew.
+        assert until(lambda: _worker_uses_the_database(server.pid))
         processes = _descendants(server.pid)
         [master] = [
             one
