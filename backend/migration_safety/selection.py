@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,23 +90,21 @@ def _paths(loader: MigrationLoader) -> dict[Key, Path]:
 
 
 def released() -> str | None:
-    """The git revision that new migrations are compared with: main, here or at the origin; the last tag where that is
+    """The git revision that new migrations are compared with: main, here or at the origin; the last tag where main is
     what is checked out; None where there is neither, as in a shallow clone.
     """
     try:
-        here = _git("rev-parse", "HEAD")
+        here, branch = _git("rev-parse", "HEAD"), _git("rev-parse", "--abbrev-ref", "HEAD").strip()
     except CommandError:
         return None
+    on_a_branch = branch not in ("HEAD", *_MAIN)  # HEAD: a commit by itself, which may be that of main
     for name in _MAIN:
-        try:
-            if _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") != here:
+        with suppress(CommandError):
+            if _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") != here or on_a_branch:
                 return name
-        except CommandError:
-            continue
-    try:
+    with suppress(CommandError):
         return _git("describe", "--tags", "--abbrev=0").strip()
-    except CommandError:
-        return None
+    return None
 
 
 def changed_files(since: str) -> frozenset[Path]:

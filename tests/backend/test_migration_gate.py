@@ -1,0 +1,158 @@
+"""Which migrations the gate is about, in the repositories that there are: a branch, main, a shallow clone, none."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db.migrations.loader import MigrationLoader
+
+from backend.migration_safety.selection import changed_files, choose, path_of, released
+from tests import server
+
+ROOT = Path(__file__).resolve().parents[2]
+AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+
+
+def git(folder: Path, *words: str) -> None:
+    subprocess.run(["git", *AUTHOR, *words], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path, name: str) -> None:
+    (folder / name).write_text(name)
+    git(folder, "add", name)
+    git(folder, "commit", "-qm", name)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit on main, which is the working directory."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-qb", "main")
+    commit(folder, "first")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def own_migrations() -> set[tuple[str, str]]:
+    """Those of this checkout."""
+    return {(path.parts[-3], path.stem) for path in ROOT.glob("backend/*/migrations/0*.py")}
+
+
+def test_a_branch_is_compared_with_main_and_main_with_the_last_tag(repository: Path) -> None:
+    nothing_released = released()
+    git(repository, "tag", "v1")
+    commit(repository, "second")
+    on_main = released()
+    git(repository, "checkout", "-q", "--detach")
+    by_itself = released()
+    git(repository, "checkout", "-qb", "feature")
+    begun = released()
+    commit(repository, "third")
+
+    assert (nothing_released, on_main, by_itself, begun, released()) == (None, "v1", "v1", "main", "main")
+
+
+def test_a_clone_compares_with_main_of_its_origin_if_it_has_that(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "checkout", "-qb", "feature")
+    commit(repository, "second")
+    whole, shallow = tmp_path / "whole", tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--branch", "feature", str(repository), str(whole))
+    git(tmp_path, "clone", "-q", "--depth", "1", "--branch", "feature", f"file://{repository}", str(shallow))
+
+    found = []
+    for folder in (whole, shallow, tmp_path):
+        monkeypatch.chdir(folder)
+        found.append(released())
+
+    assert found == ["origin/main", None, None]
+
+
+def test_what_is_not_committed_yet_counts(repository: Path) -> None:
+    (repository / "first").write_text("changed")
+    (repository / "new").write_text("new")
+    commit(repository, "second")
+
+    assert {path.name for path in changed_files("HEAD~1")} == {"first", "new", "second"}
+    assert {path.name for path in changed_files("HEAD")} == {"first", "new"}
+
+
+def test_without_a_base_it_is_every_migration_of_the_project_and_none_of_a_library(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+
+    chosen = choose([], "", say=said.append)
+
+    assert chosen == own_migrations()
+    assert said == [
+        "git knows neither main nor a tag here (a shallow clone, or no repository): all migrations of the project"
+    ]
+
+
+def test_every_migration_of_the_project_passes_the_linter(database: str, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.json"
+    names = [".".join(key) for key in sorted(own_migrations())]
+
+    call_command("lint_migrations", *names, format="json", output=answer)
+
+    findings = json.loads(answer.read_text())["findings"]
+    assert {(item["migration"], item["rule"]) for item in findings} == {
+        ("accounts.0001_initial", "tenant-key"),
+        ("accounts.0003_authentication_revoked", "ban-drop-function"),
+    }
+
+
+def test_every_migration_of_the_project_passes_its_rehearsal(database: str, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.json"
+    names = [".".join(key) for key in sorted(own_migrations())]
+
+    call_command("rehearse_migrations", *names, rows=200, format="json", output=answer, verbosity=0)
+
+    reports = json.loads(answer.read_text())["reports"]
+    assert {report["migration"] for report in reports} == set(names)
+    accepted = {(report["migration"], found["rule"]) for report in reports for found in report["findings"]}
+    assert accepted == {("audit.0002_append_only", "old-statement-fails")}
+
+
+def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, tmp_path: Path) -> None:
+    """In a shallow clone, as CI makes it, in which a branch changes a migration in the middle."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{ROOT}", str(clone))
+    git(clone, "checkout", "-qB", "main")
+    git(clone, "checkout", "-qb", "feature")
+    changed = clone / "backend/drift/migrations/0002_detection_run_what_if.py"
+    changed.write_text(changed.read_text().replace("db_default=False", "null=False"))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
+    addresses = {"DATABASE_URL": server.url("app", database), "OWNER_DATABASE_URL": server.url("owner", database)}
+
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "lint_migrations", "--since", "--format", "json"],
+        cwd=clone,
+        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in addresses.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ended.returncode, "migrations since main" in ended.stderr) == (1, True)
+    answer = json.loads(ended.stdout)
+    assert answer["migrations"] == 1
+    (found,) = answer["findings"]
+    assert (found["migration"], found["rule"]) == (
+        "drift.0002_detection_run_what_if",
+        "default-without-db-default",
+    )
+
+
+def test_the_paths_of_migrations_are_those_of_their_files() -> None:
+    graph = MigrationLoader(None).graph
+
+    assert path_of(graph.nodes["drift", "0001_initial"]) == ROOT / "backend/drift/migrations/0001_initial.py"
