@@ -145,11 +145,8 @@ def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, t
     assert (ended.returncode, "migrations since main" in ended.stderr) == (1, True)
     answer = json.loads(ended.stdout)
     assert answer["migrations"] == 1
-    (found,) = answer["findings"]
-    assert (found["migration"], found["rule"]) == (
-        "drift.0002_detection_run_what_if",
-        "default-without-db-default",
-    )
+    assert {item["migration"] for item in answer["findings"]} == {"drift.0002_detection_run_what_if"}
+    assert "default-without-db-default" in {item["rule"] for item in answer["findings"]}
 
 
 def test_the_paths_of_migrations_are_those_of_their_files() -> None:

@@ -14,6 +14,7 @@ class AttachPartition(StateUnchanged):
     SQL:
         CREATE TABLE partition (LIKE table INCLUDING ALL);  -- a table of its own: no lock on the parent that matters
         ALTER TABLE table ATTACH PARTITION partition FOR VALUES bound;  -- SHARE UPDATE EXCLUSIVE on the parent
+        ALTER TABLE partition DROP CONSTRAINT copy;  -- where it was detached before
     """
 
     def __init__(self, model_name: str, partition: str, bound: str) -> None:
@@ -31,6 +32,7 @@ class AttachPartition(StateUnchanged):
         return [
             Step(f"CREATE TABLE {partition} (LIKE {table} INCLUDING ALL)", f"NOT {there}"),
             Step(attach, f"NOT {self._attached(model, editor)}"),
+            self._without_copy(partition),
         ]
 
     def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
@@ -47,6 +49,17 @@ class AttachPartition(StateUnchanged):
             Step(f"{detach} FINALIZE", self._attached(model, editor, pending), concurrently=True),
             Step(f"{detach} CONCURRENTLY", self._attached(model, editor), concurrently=True),
         ]
+
+    def _without_copy(self, partition: str) -> Step:
+        """DETACH CONCURRENTLY leaves the bound as a CHECK; for a partition that says the same once more."""
+        table = f"{literal(partition)}::regclass"
+        copies = (
+            f"FROM pg_constraint WHERE conrelid = {table} AND contype = 'c'"
+            f" AND pg_get_expr(conbin, conrelid) = pg_get_partition_constraintdef({table})"
+        )
+        drop = "format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)"
+        block = f"DECLARE command text; BEGIN FOR command IN SELECT {drop} {copies} LOOP EXECUTE command; END LOOP; END"
+        return Step(f"DO $copy${block}$copy$", f"EXISTS (SELECT 1 {copies})")
 
     def _attached(self, model: Model, editor: BaseDatabaseSchemaEditor, condition: str = "true") -> str:
         child = f"to_regclass({literal(editor.quote_name(self.partition))})"
