@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from drift_claims import LAST, new_batch, seed_claims, seed_codes
 
@@ -24,6 +24,7 @@ from backend.drift.selectors import (
 )
 from backend.drift.services import detection_run_execute
 from backend.payers.models import Payer, ProcedureCode
+from tests import factories
 
 CHANGED = LAST - timedelta(days=34)
 
@@ -328,3 +329,19 @@ def test_the_claims_of_an_event_are_those_that_it_counts(actor: Actor, organizat
         }
     assert set(found) >= {"DENIAL_RATE", "AUTH_FAILURE_RATE"}
     assert {kind: counted for kind, (counted, _) in found.items()} == {kind: rows for kind, (_, rows) in found.items()}
+
+
+@pytest.mark.parametrize("of_group", [False, True])
+def test_the_database_lets_a_run_open_an_episode_once(actor: Actor, organization: Organization, of_group: bool) -> None:
+    """Also one that has ended since, which the key of live episodes does not hold."""
+    with acting_for(organization.id):
+        run, payer = factories.detection_run(organization), factories.payer(organization)
+        cell = {"group": factories.group(organization) if of_group else None}
+        ended = {"status": EventStatus.RESOLVED, "ended_on": run.as_of}
+        factories.drift_event(payer, run, **cell, **ended)
+
+        with pytest.raises(IntegrityError, match="drift_event_opened_uq"):
+            factories.drift_event(payer, run, **cell)
+        factories.drift_event(payer, factories.detection_run(organization, LAST), **cell)
+
+        assert DriftEvent.objects.count() == 2

@@ -11,6 +11,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, connections, migrations, models
 
+from backend.agents.sarif import read_sarif
+from backend.migration_safety.rehearsal.engine import Rehearsal
+from backend.migration_safety.rehearsal.synthetic import unique_keys
 from backend.migration_safety.scratch import redirected, scratch_database
 from benchmarks.migrations.cases import NAIVE, SAFE
 from benchmarks.migrations.shop import Case, rehearsed, shop
@@ -157,3 +160,31 @@ def test_the_command_refuses_what_it_cannot_rehearse() -> None:
         call_command("rehearse_migrations", since="no-such-revision")
 
     assert {ambiguous.value.returncode, few.value.returncode, unknown.value.returncode} == {2}
+
+
+def test_rows_keep_the_keys_that_a_later_migration_makes_unique(database: str) -> None:
+    key = models.UniqueConstraint(fields=["status", "quantity", "courier"], nulls_distinct=False, name="later_uq")
+    case = Case("later", [migrations.AddConstraint("order", key)])
+    with shop() as (unprepared, before):
+        alone, _state = unprepared.rehearse(case.migration(), before)
+    with shop() as (rehearsal, before):
+        keys = unique_keys(case.migration().mutate_state(before))
+        prepared = Rehearsal(rehearsal.connection, rehearsal.scratch, rows=1_000, keys=keys)
+        report, _state = prepared.rehearse(case.migration(), before)
+
+    assert keys["shop_order"] == [("status", "quantity", "courier_id")]
+    assert "failed" not in {finding.rule for finding in report.findings}
+    assert {finding.rule for finding in alone.findings} <= {"failed", "scan-under-lock"}
+
+
+def test_results_can_be_had_in_sarif(database: str, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.sarif"
+
+    call_command("rehearse_migrations", "audit.0002", rows=200, format="sarif", output=answer, verbosity=0)
+
+    (read,) = read_sarif(answer.read_bytes())
+    assert {(item.rule_id, item.path, item.suppressed) for item in read.findings} == {
+        ("old-statement-fails", "backend/audit/migrations/0002_append_only.py", True)
+    }
+    assert {metric.name for metric in read.metrics} == {"migrations", "longest_statement", "longest_rehearsal"}
+    assert read.conclusion == "PASS"

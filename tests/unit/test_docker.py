@@ -160,7 +160,7 @@ def test_migrate_makes_roles_database_and_tables_and_may_run_again(migrated: dic
     again = enter("migrate", **migrated)
 
     assert again.returncode == 0, again.stderr
-    assert "Nothing to apply." in again.stdout
+    assert "Nothing to apply." in again.stdout  # what migrate_safely says
     with psycopg.connect(migrated["DRIFTGRAPH_DATABASE_URL"]) as app:
         owned = app.execute(
             "SELECT pg_get_userbyid(relowner), relrowsecurity AND relforcerowsecurity FROM pg_class"

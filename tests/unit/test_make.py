@@ -1,6 +1,7 @@
 """The Makefile and the scripts around it, as far as they can be tried without installing anything."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -84,6 +85,24 @@ def test_an_old_python_is_refused_with_a_reason(tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert "Python 3.11 or later is needed" in refused.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize(("given", "since"), [([], "--since"), (["SINCE=v1.2"], "--since v1.2")])
+def test_a_check_reads_and_rehearses_the_migrations_that_are_not_released(
+    tmp_path: Path, given: list[str], since: str
+) -> None:
+    plan = make("--dry-run", f"VENV={an_environment(tmp_path / 'venv')}", *given, "check").stdout.splitlines()
+
+    steps = [line.strip().removeprefix(f"{tmp_path}/venv/bin/python manage.py ") for line in plan]
+    assert {f"lint_migrations {since}", f"rehearse_migrations {since}"} <= set(steps)
+
+
+def test_the_hook_reads_migrations_and_reports() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+
+    (hook,) = [hook for hook in hooks if hook["id"] == "lint-migrations"]
+    assert hook["entry"].endswith("manage.py lint_migrations --since --report")
+    assert re.search(hook["files"], "backend/drift/migrations/0001_initial.py")
 
 
 def test_the_proof_reads_no_input_and_runs_both_halves() -> None:
