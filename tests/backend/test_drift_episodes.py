@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from drift_claims import LAST, new_batch, seed_claims, seed_codes
 
@@ -340,7 +340,7 @@ def test_the_database_lets_a_run_open_an_episode_once(actor: Actor, organization
         ended = {"status": EventStatus.RESOLVED, "ended_on": run.as_of}
         factories.drift_event(payer, run, **cell, **ended)
 
-        with pytest.raises(IntegrityError, match="drift_event_opened_uq"):
+        with pytest.raises(IntegrityError, match="drift_event_opened_uq"), transaction.atomic():
             factories.drift_event(payer, run, **cell)
         factories.drift_event(payer, factories.detection_run(organization, LAST), **cell)
 
