@@ -31,6 +31,9 @@ COMMANDS = {
     "faults": Command(
         "benchmarks.faults.command", "what clients see of faults of PostgreSQL, and what is lost", fresh_database=True
     ),
+    "live-migrations": Command(
+        "benchmarks.next_release.command", "changes of a large table under traffic of two releases", fresh_database=True
+    ),
     "measures": Command(
         "benchmarks.measures", "import, detection and paging on one file of claims", fresh_database=True
     ),
@@ -49,7 +52,7 @@ def main() -> int:
     if name not in COMMANDS:
         print("usage: python -m benchmarks COMMAND [options]\n")
         for known, command in COMMANDS.items():
-            print(f"  {known:10} {command.says}")
+            print(f"  {known:15} {command.says}")
         return 0 if name in ("-h", "--help") else 2
     command = COMMANDS[name]
     call = [sys.executable, "-m", command.module, *arguments]
