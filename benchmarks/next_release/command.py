@@ -50,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     waited = max(phase.waited_ms for phase in phases[1:])
     failed = sum(phase.failures for phase in phases)
     answers = sum(phase.answers for phase in phases)
-    load = os.getloadavg()[0]
-    console.print(
-        f"{answers:,} answers, {failed} failed, longest {longest:.0f} ms, {waited:.0f} ms of waiting for a lock; load of the machine {load:.1f}"
-    )
+    console.print(f"{answers:,} answers, {failed} failed; load of the machine {os.getloadavg()[0]:.1f}")
+    console.print(f"Longest request {longest:.0f} ms, longest wait for a lock {waited:.0f} ms")
     return int(failed > 0 or longest > options.limit)
 
 
