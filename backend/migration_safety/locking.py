@@ -13,7 +13,8 @@ from django.db.utils import OperationalError
 LOCK_TIMEOUT_MS = 100  # what live statements may have to wait behind ours
 LOCK_TIMEOUT_LIMIT_MS = 500  # more than this counts as no limit
 ATTEMPTS = 60
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 2.0
+# A request sends several statements: between two attempts it must have time to send the rest of them.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.15, 2.0
 _GAVE_UP = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 
 _log = logging.getLogger(__name__)
