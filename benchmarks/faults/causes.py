@@ -14,7 +14,6 @@ from typing import TypeVar
 import psycopg
 
 from benchmarks.faults.place import Place
-from benchmarks.peers.processes import tree
 from benchmarks.traffic import Traffic
 
 Part = TypeVar("Part")
@@ -25,8 +24,9 @@ _OURS = "FROM pg_stat_activity WHERE usename = 'app'"
 
 def server_killed(place: Place, traffic: Traffic) -> float:
     """SIGKILL for the postmaster and all its children."""
+    others = place.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     since = time.monotonic()
-    for process in tree(place.postmaster):
+    for process in (place.postmaster, *(pid for (pid,) in others)):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     traffic.fails("write")
@@ -70,10 +70,16 @@ def connections_ended(place: Place, traffic: Traffic) -> float:
 
 
 def connections_ended_at_work(place: Place, traffic: Traffic) -> float:
-    """The same, ten times, whatever they are doing."""
-    for _ in range(10):
+    """The same, ten times, whatever they are doing, and on until a request was cut off."""
+
+    def end() -> bool:
         place.execute(f"SELECT pg_terminate_backend(pid) {_OURS}")
         traffic.each_hears(1)
+        return bool(traffic.heard.failures)
+
+    for _ in range(9):
+        end()
+    traffic.until(end)
     return time.monotonic()
 
 

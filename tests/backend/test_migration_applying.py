@@ -19,7 +19,7 @@ def empty(database: str) -> Iterator[Scratch]:
         yield scratch
 
 
-def _migrate(*arguments: str, **options: int) -> str:
+def _migrate(*arguments: str, **options: float) -> str:
     said = io.StringIO()
     call_command("migrate_safely", *arguments, stdout=said, **options)
     return said.getvalue()

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.serving import free_port
 from tests.backend.workers import until
-from tests.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 FIRST_START_SECONDS = 240

@@ -4,10 +4,13 @@ import base64
 import json
 import re
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.causes import FAULTS
+from benchmarks.faults.trial import Outcome
 from benchmarks.peers import command, load
 from benchmarks.peers.load import Load, LoadFailed
 from benchmarks.peers.measuring import Plan, bout_seconds
@@ -225,3 +228,22 @@ def test_every_locked_package_of_the_node_peer_has_its_integrity() -> None:
 
     assert len(packages) > 20
     assert [name for name, found in packages.items() if "integrity" not in found] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "failures", "lost", "twice", "wrong"),
+    [
+        ("kill -9 of one backend", {"write: INTERNAL, try again": 3, "read: TIMEOUT, try again": 1}, 0, 0, []),
+        ("kill -9 of one backend", {"write: INTERNAL": 2}, 0, 0, ["2 x write: INTERNAL"]),
+        ("kill -9 of one backend", {"write: ReadError": 1}, 0, 0, ["1 x write: ReadError"]),
+        ("lock_timeout", {"read: INTERNAL, try again": 1}, 0, 0, ["1 x read: INTERNAL, try again"]),
+        ("lock_timeout", {}, 1, 2, ["1 acknowledged writes are lost", "2 writes were done twice"]),
+    ],
+)
+def test_a_fault_is_judged_by_what_is_lost_and_what_clients_saw(
+    name: str, failures: dict[str, int], lost: int, twice: int, wrong: list[str]
+) -> None:
+    [fault] = [fault for fault in FAULTS if fault.name == name]
+    outcome = Outcome(name, Counter(failures), 10, lost, twice, 1.0)
+
+    assert outcome.broken(fault) == wrong
