@@ -190,8 +190,8 @@ class Traffic:
         wanted = [what(client.heard) + more for client in clients]
         self.until(lambda: all(what(client.heard) >= least for client, least in zip(clients, wanted, strict=True)))
 
-    def fails(self, kind: str) -> None:
-        """Returns when one more request of that kind has failed than before."""
+    def fails(self, kind: str = "") -> None:
+        """Returns when one more request of that kind, or of any, has failed than before."""
         before = self._failures(kind)
         self.until(lambda: self._failures(kind) > before)
 

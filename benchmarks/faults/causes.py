@@ -29,7 +29,7 @@ def server_killed(place: Place, traffic: Traffic) -> float:
     for process in (place.postmaster, *(pid for (pid,) in others)):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    traffic.fails("write")
+    traffic.fails()
     place.server.acquire()
     return since
 
@@ -38,7 +38,7 @@ def postmaster_killed(place: Place, traffic: Traffic) -> float:
     """SIGKILL for the postmaster alone: its children end by themselves."""
     since = time.monotonic()
     os.kill(place.postmaster, signal.SIGKILL)
-    traffic.fails("write")
+    traffic.fails()
     place.server.acquire()
     return since
 
@@ -46,7 +46,7 @@ def postmaster_killed(place: Place, traffic: Traffic) -> float:
 def server_stopped(place: Place, traffic: Traffic) -> float:
     """PostgreSQL is stopped, and started again after a while."""
     place.server.release()
-    traffic.fails("write")
+    traffic.fails()
     time.sleep(_AWAY_SECONDS)
     since = time.monotonic()
     place.server.acquire()
@@ -55,10 +55,16 @@ def server_stopped(place: Place, traffic: Traffic) -> float:
 
 def backend_killed(place: Place, traffic: Traffic) -> float:
     """SIGKILL for the process of one connection: PostgreSQL ends all others and recovers."""
-    [(process,)] = place.execute(f"SELECT pid {_OURS} AND application_name = '' LIMIT 1")
+    ours = {process for (process,) in place.execute(f"SELECT pid {_OURS}")}
+
+    def all_are_gone() -> bool:
+        with suppress(psycopg.OperationalError):
+            return ours.isdisjoint(process for (process,) in place.execute(f"SELECT pid {_OURS}"))
+        return False
+
     since = time.monotonic()
-    os.kill(process, signal.SIGKILL)
-    traffic.fails("write")
+    os.kill(min(ours), signal.SIGKILL)
+    traffic.until(all_are_gone)
     return since
 
 
@@ -121,7 +127,6 @@ def too_many_clients(place: Place, traffic: Traffic) -> float:
             with suppress(psycopg.OperationalError):
                 while True:
                     others.enter_context(psycopg.connect(place.url("owner")))
-        traffic.fails("write")
         traffic.fails("read")
     return time.monotonic()
 
@@ -143,7 +148,7 @@ def wal_disk_full(place: Place, traffic: Traffic) -> float:
     with suppress(psycopg.OperationalError):
         while True:
             place.execute("SELECT pg_switch_wal() FROM pg_logical_emit_message(true, 'fault', 'fault')")
-    traffic.fails("write")
+    traffic.fails()
     disk.free()
     since = time.monotonic()
     place.server.acquire()

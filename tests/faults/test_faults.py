@@ -8,9 +8,6 @@ from benchmarks.faults.disks import NoDisk
 from benchmarks.faults.place import Place, Template
 from benchmarks.faults.trial import Outcome, place_for, tried
 
-# Every other fault fails some requests, or it did not happen.
-UNNOTICED = {fault.name for fault in FAULTS if set(fault.unseen) == {"read", "write"}}
-
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.standard], ids=lambda fault: fault.name)
 def test_a_fault_of_the_server(fault: Fault, standard_place: Place) -> None:
@@ -30,5 +27,4 @@ def test_a_fault_of_what_it_stands_on(fault: Fault, made: Template) -> None:
 
 def _assert_harmless(fault: Fault, outcome: Outcome) -> None:
     assert outcome.broken(fault) == []
-    assert bool(outcome.failures) == (fault.name not in UNNOTICED)
     assert outcome.acknowledged > 0
