@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 class NotServing(Exception):

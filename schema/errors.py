@@ -12,7 +12,11 @@ from backend.core.errors import AppError
 from schema.described import described
 
 log = logging.getLogger("driftgraph.graphql")
-_FOUND = re.compile(r",? found:? .*", re.DOTALL)  # graphql-core repeats the value of a variable
+# graphql-core repeats the values of variables and of literals; names, which are the document's own, stay.
+_FOUND = re.compile(
+    r",? found:? .*|(?<=value): .*|(?<=Unexpected String) .*|(?<=Unexpected BlockString) .*|(?<=got invalid value) .*",
+    re.DOTALL,
+)
 _MASKED = "Something went wrong on the server. The request id finds it in the log."
 
 

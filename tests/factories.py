@@ -2,6 +2,7 @@
 
 import datetime
 import hashlib
+import uuid
 from typing import Any
 
 from backend.accounts.models import Organization
@@ -9,6 +10,7 @@ from backend.agents.models import Agent, AgentMetric, AgentRun, Finding, Finding
 from backend.alerts.models import Alert, AlertRule
 from backend.claims.models import Claim, ImportBatch, ImportIssue, QualityReport
 from backend.core.actor import Actor, Role
+from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun, DriftEvent, DriftObservation, DriftTest
 from backend.payers.models import Payer, ProcedureCode, ProcedureGroup
 
@@ -212,3 +214,36 @@ def alert(of: DriftEvent, rule: AlertRule) -> Alert:
 
 def owner(organization: Organization) -> Actor:
     return Actor(organization_id=organization.id, role=Role.OWNER, request_id="test")
+
+
+def every_node(organization: Organization) -> dict[str, uuid.UUID]:
+    """The keys of one row of every type that has a global id, by the type's tag; sets the organization itself."""
+    with acting_for(organization.id):
+        of, sorted_into = payer(organization), group(organization)
+        code, source = procedure(organization, sorted_into), batch(organization)
+        run = detection_run(organization)
+        event = drift_event(of, run)
+        auditor = agent(organization)
+        execution = agent_run(auditor)
+        reported = finding(execution)
+        rows: dict[str, Any] = {
+            "PY": of,
+            "PG": sorted_into,
+            "PC": code,
+            "IB": source,
+            "CL": claim(of, code, source, 1),
+            "DR": run,
+            "DE": event,
+            "DT": drift_test(of, run),
+            "DO": drift_observation(event, run),
+            "AG": auditor,
+            "RU": execution,
+            "FI": reported,
+            "FS": finding_state(reported, execution),
+            "AM": agent_metric(execution),
+            "II": import_issue(source),
+            "QR": quality_report(source),
+            "AR": (rule := alert_rule(organization)),
+            "AL": alert(event, rule),
+        }
+        return {tag: row.pk for tag, row in rows.items()}

@@ -38,6 +38,8 @@ def batch_reserve(batch: ImportBatch) -> tuple[ImportBatch, bool]:
         .exclude(status__in=ENDED_WITHOUT_ROWS)
         .get()
     )
+    if stored.id == batch.id:
+        batch.created_at = stored.created_at  # the database's, not the default that asks for it
     return stored, stored.id == batch.id
 
 

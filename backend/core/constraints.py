@@ -8,7 +8,7 @@ from django.db import models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models.constraints import BaseConstraint
 
-_TENANT = "nullif(current_setting('app.organization_id', true), '')::uuid"
+TENANT = "nullif(current_setting('app.organization_id', true), '')::uuid"
 
 
 class OrderIndex(models.Index):
@@ -48,8 +48,8 @@ class TenantPolicy(_DatabaseRule):
         assert model is not None and schema_editor is not None
         table, name = schema_editor.quote_name(model._meta.db_table), schema_editor.quote_name(self.name)
         return (
-            f"CREATE POLICY {name} ON {table} USING (organization_id = {_TENANT})"
-            f" WITH CHECK (organization_id = {_TENANT});"
+            f"CREATE POLICY {name} ON {table} USING (organization_id = {TENANT})"
+            f" WITH CHECK (organization_id = {TENANT});"
             f" ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
         )
 

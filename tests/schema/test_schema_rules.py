@@ -30,6 +30,7 @@ from schema.relay.ids import encode_id
 from schema.relay.node import NodeKinds
 from tests import factories as make
 from tests.api import Api
+from tests.factories import every_node
 from tests.threads import in_thread
 
 
@@ -130,45 +131,11 @@ def test_every_tenant_model_is_covered_by_a_factory_or_named_here() -> None:
     assert {"Claim", "DriftEvent", "AgentRun", "AuditEntry", "OutcomeCount"} <= tenant_models
 
 
-def _fill(organization: Organization) -> dict[str, uuid.UUID]:
-    """One row of every type that has a global id."""
-    with acting_for(organization.id):
-        payer, group = make.payer(organization), make.group(organization)
-        code, batch = make.procedure(organization, group), make.batch(organization)
-        claim = make.claim(payer, code, batch, 1)
-        run = make.detection_run(organization)
-        event = make.drift_event(payer, run)
-        agent = make.agent(organization)
-        agent_run = make.agent_run(agent)
-        finding = make.finding(agent_run)
-        rows = {
-            "PY": payer,
-            "PG": group,
-            "PC": code,
-            "IB": batch,
-            "CL": claim,
-            "DR": run,
-            "DE": event,
-            "DT": make.drift_test(payer, run),
-            "DO": make.drift_observation(event, run),
-            "AG": agent,
-            "RU": agent_run,
-            "FI": finding,
-            "FS": make.finding_state(finding, agent_run),
-            "AM": make.agent_metric(agent_run),
-            "II": make.import_issue(batch),
-            "QR": make.quality_report(batch),
-            "AR": (rule := make.alert_rule(organization)),
-            "AL": make.alert(event, rule),
-        }
-        return {tag: row.pk for tag, row in rows.items()}
-
-
 async def test_no_node_of_another_organization_is_found(
     organization: Organization, other_organization: Organization, api: Api
 ) -> None:
-    foreign = await in_thread(_fill, other_organization)
-    own = await in_thread(_fill, organization)
+    foreign = await in_thread(every_node, other_organization)
+    own = await in_thread(every_node, organization)
 
     assert set(own) == set(NodeKinds.by_tag)
     document = "query($ids: [ID!]!) { nodes(ids: $ids) { __typename id } }"
@@ -188,7 +155,7 @@ def _list_fields() -> list[str]:
 async def test_no_list_shows_rows_of_another_organization(
     organization: Organization, other_organization: Organization, api: Api, field: str
 ) -> None:
-    await in_thread(_fill, other_organization)
+    await in_thread(every_node, other_organization)
     document = f"{{ {field} {{ totalCount nodes {{ id }} }} }}"
 
     theirs = Actor(organization_id=other_organization.id, role=Role.OWNER)

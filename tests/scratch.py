@@ -1,0 +1,30 @@
+"""Throw-away clones of the migrated database, in which the safety of the product may be broken."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+
+from backend.db.bootstrap import create_database
+from tests import server
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """The name of a migrated database that nobody else uses; gone afterwards."""
+    superuser, name = server.url("postgres", "postgres"), server.database_name(f"scratch_{uuid.uuid4().hex[:8]}")
+    create_database(superuser, name, template=server.database_name("template"))
+    try:
+        yield name
+    finally:
+        with psycopg.connect(superuser, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def execute(database: str, *statements: str) -> None:
+    """Carries out statements as the superuser, whom no policy holds."""
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        for statement in statements:
+            superuser.execute(statement)  # type: ignore[call-overload]  # texts of tests
