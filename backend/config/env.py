@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from backend.core.errors import ConfigurationError
 
 PREFIX = "DRIFTGRAPH_"
+SECRETS = frozenset({"secret_key", "claim_key", "database_url", "owner_database_url"})
+"""May be given as a file: DRIFTGRAPH_CLAIM_KEY_FILE is the path of one with the value of DRIFTGRAPH_CLAIM_KEY."""
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
 BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
@@ -122,17 +124,30 @@ def _check_web_address(name: str, url: str) -> None:
         raise BadSetting(name=name, reason="it must be http://host:port/graphql or https://host/graphql")
 
 
+def _text(name: str, source: Mapping[str, str]) -> str:
+    """The text of a setting; that of a secret may lie in the file that NAME_FILE names, without its last line end."""
+    text, path = source.get(name, ""), source.get(f"{name}_FILE", "")
+    if not path or name.removeprefix(PREFIX).lower() not in SECRETS:
+        return text
+    if text:
+        raise BadSetting(name=f"{name}_FILE", reason=f"{name} is set as well")
+    try:
+        return Path(path).read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError):
+        raise BadSetting(name=f"{name}_FILE", reason="the file cannot be read as text") from None
+
+
 def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     """The settings in force.
 
     Raises:
-        BadSetting: a value has the wrong type or range; its text is not repeated.
+        BadSetting: a value has the wrong type or range, or the file of a secret cannot be read; neither is repeated.
         DefaultKey: production with a key that everybody knows.
     """
     values: dict[str, Any] = {}
     for field in fields(Environment):
         name = PREFIX + field.name.upper()
-        if (text := source.get(name, "")) != "":
+        if (text := _text(name, source)) != "":
             values[field.name] = _cast(name, cast("type[Any]", field.type), text)
     settings = Environment(**values)
     if settings.port > MAX_PORT:

@@ -214,7 +214,7 @@ _OF_READERS = ({"alerts", "driftEvents", "payers"}, {"AL", "AR", "DE", "DO", "PC
 async def test_a_scope_alone_reads_what_its_work_is_about_and_nothing_else(
     organization: Organization, api: Api, scope: Right, lists: set[str], tags: set[str]
 ) -> None:
-    keys = await in_thread(_fill, organization)
+    keys = await in_thread(every_node, organization)
     token = Actor(organization_id=organization.id, role=Role.SERVICE, token_id=uuid.uuid4(), scopes=frozenset({scope}))
     scoped = api.as_(token)
 

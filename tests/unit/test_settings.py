@@ -82,6 +82,37 @@ def test_production_starts_with_keys_of_its_own() -> None:
     assert read_environment({"DRIFTGRAPH_ENVIRONMENT": "production", **KEYS}).is_production
 
 
+def test_secrets_can_lie_in_files(tmp_path: Path) -> None:
+    source = {"DRIFTGRAPH_ENVIRONMENT": "production"}
+    for name, value in KEYS.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        source[f"{name}_FILE"] = str(tmp_path / name)
+
+    environment = read_environment(source)
+
+    assert [environment.secret_key, environment.claim_key] == list(KEYS.values())
+
+
+def test_a_default_or_short_key_is_refused_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("short\n")
+    source = {"DRIFTGRAPH_ENVIRONMENT": "production", "DRIFTGRAPH_SECRET_KEY": "s" * 40}
+
+    with pytest.raises(DefaultKey, match="DRIFTGRAPH_CLAIM_KEY"):
+        read_environment({**source, "DRIFTGRAPH_CLAIM_KEY_FILE": str(tmp_path / "key")})
+
+
+@pytest.mark.parametrize("also", [{}, {"DRIFTGRAPH_CLAIM_KEY": "c" * 40}], ids=["missing", "both"])
+def test_a_file_that_cannot_count_is_named_by_its_setting_alone(tmp_path: Path, also: dict[str, str]) -> None:
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_CLAIM_KEY_FILE") as caught:
+        read_environment({"DRIFTGRAPH_CLAIM_KEY_FILE": str(tmp_path / "none"), **also})
+
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
+    assert read_environment({"DRIFTGRAPH_HOST_FILE": str(tmp_path / "none")}).host == "127.0.0.1"
+
+
 def test_an_address_becomes_a_database() -> None:
     found = from_url("X", "postgresql://app:p%40ss@db.example:6432/drift?sslmode=require")
 
