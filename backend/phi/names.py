@@ -12,6 +12,7 @@ _PERSON = (
     r"patient|pt|member|insured|subscriber|beneficiary|enrollee|guarantor|dependent|policyholder|spouse|mother|father|daughter"
     r"|son|wife|husband|caregiver|parent"
 )
+_TITLES = frozenset({"mr", "mrs", "ms", "miss", "mx"})
 _PERSONS = frozenset(_PERSON.split("|"))
 _HONORIFIC = re.compile(rf"\b(?:Mr|Mrs|Ms|Miss|Mx|MR|MRS|MS)\b\.?\s+(?P<it>{_FULL})")
 _NAMED = re.compile(
@@ -57,21 +58,31 @@ def _cued(found: re.Match[str]) -> bool:
 
 def spans(text: str) -> Iterator[tuple[int, int]]:
     """Where names of persons stand, as (start, end); spans may overlap."""
-    cues = _PERSONS.intersection(re.findall(r"[a-z]+", text.lower()))  # far cheaper than the expressions
-    for pattern in (_HONORIFIC, _NAMED) if cues else (_HONORIFIC,):
-        for found in pattern.finditer(text):
-            if not _is_other(re.match(_TOKEN, found["it"])[0]):  # type: ignore[index]  # it begins with one
-                yield found.span("it")
-    for found in _CUED.finditer(text) if cues else ():
-        if _cued(found):
+    # Words of the text are looked up first: that is far cheaper than the expressions.
+    words = frozenset(re.findall(r"[a-z]+", text.lower()))
+    if not words.isdisjoint(_TITLES):
+        yield from _begun(_HONORIFIC, text)
+    if not words.isdisjoint(_PERSONS):
+        yield from _begun(_NAMED, text)
+        yield from (found.span("it") for found in _CUED.finditer(text) if _cued(found))
+    if not words.isdisjoint(GIVEN):
+        yield from _common(text)
+
+
+def _begun(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    """What the words before it say is a name, unless its first word is another."""
+    for found in pattern.finditer(text):
+        first = re.match(_TOKEN, found["it"])
+        if first is not None and not _is_other(first[0]):
             yield found.span("it")
+
+
+def _common(text: str) -> Iterator[tuple[int, int]]:
+    """Common given names with the family name after or before them."""
     for found in _LAST_FIRST.finditer(text):
         if _is_given(found["first"]) and not _is_other(found["last"]):
             yield found.span()
     for found in _FIRST_LAST.finditer(text):
-        if (
-            _is_given(found["first"])
-            and not _is_other(found["last"])
-            and not (found["next"] and _is_other(found["next"]))
-        ):
+        follows = found["next"] and _is_other(found["next"])
+        if _is_given(found["first"]) and not _is_other(found["last"]) and not follows:
             yield found.span("it")

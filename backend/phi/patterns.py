@@ -146,7 +146,7 @@ PATTERNS: tuple[Pattern, ...] = (
 """Forms that hold a digit."""
 
 E_MAIL: tuple[Pattern, ...] = (
-    _of(Identifier.EMAIL, r"(?<![\w.])(?!git@)[a-z0-9][a-z0-9._%+'-]*@(?:[a-z0-9-]+\.)+[a-z]{2,}", "@"),
+    _of(Identifier.EMAIL, r"(?<![\w.])(?!git@)[a-z0-9][a-z0-9._%+'-]{0,63}@(?:[a-z0-9-]+\.)+[a-z]{2,}", "@"),
     _of(
         Identifier.EMAIL,
         r"\b[a-z0-9._-]+\s?[\[( ]at[\]) ]\s?[a-z0-9-]+\s?[\[( ]dot[\]) ]\s?(?:com|org|net|edu|gov)\b",
