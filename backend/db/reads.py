@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -91,6 +91,12 @@ class Snapshot:
         self._ended = asyncio.Event()
         self._interrupted = False
         self.statements: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
 
     async def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of one statement.
@@ -277,7 +283,12 @@ class Snapshot:
     async def close(self) -> None:
         """Ends the transaction and gives the connection back, whole or broken."""
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is None:
+            return
+        if not self._interrupted and connection.pgconn.transaction_status is TransactionStatus.IDLE:
+            # The pool takes it without waiting, so that nobody can be cancelled here.
+            await self._pool.putconn(connection)
+        else:
             # The pool loses a connection whose giver is cancelled.
             await asyncio.shield(self._give_back(connection))
 
@@ -286,7 +297,7 @@ class Snapshot:
             if self._interrupted:
                 # Nobody knows which statements PostgreSQL came to keep.
                 await connection.close()
-            elif not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+            elif not connection.closed:
                 # Nothing was written. After a rollback psycopg would prepare every statement anew.
                 await connection.commit()
         except psycopg.Error:
@@ -363,17 +374,12 @@ class Reads:
         """What psycopg counts of its pool: `pool_size` connections, `pool_available` of them free, and more."""
         return self._pool.get_stats()
 
-    @asynccontextmanager
-    async def snapshot(
+    def snapshot(
         self, organization_id: uuid.UUID | None, *, seconds: float | None = None, premise: Premise | None = None
-    ) -> AsyncIterator[Snapshot]:
-        """A snapshot that ends with the block; without an organization it sees no tenant's rows."""
+    ) -> Snapshot:
+        """A snapshot for one `async with`, which ends it; without an organization it sees no tenant's rows."""
         limit = seconds if seconds is not None else settings.ENVIRONMENT.deadline_seconds
-        found = Snapshot(self._pool, self._pipelines, organization_id, time.monotonic() + limit, premise)
-        try:
-            yield found
-        finally:
-            await found.end()
+        return Snapshot(self._pool, self._pipelines, organization_id, time.monotonic() + limit, premise)
 
 
 def process_reads() -> Reads:

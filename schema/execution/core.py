@@ -6,27 +6,37 @@ from operator import attrgetter
 from typing import Any, cast
 
 from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
     DocumentNode,
     ExecutionResult,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
+    GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
     GraphQLField,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLSchema,
+    GraphQLString,
     OperationDefinitionNode,
+    Undefined,
     default_field_resolver,
     default_type_resolver,
     execute,
     get_argument_values,
+    get_nullable_type,
     get_variable_values,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails
 from graphql.execution.executor import Executor, invalid_return_type_error
-from graphql.execution.values import VariableValues
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.arguments import convert_arguments
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
@@ -37,6 +47,7 @@ from schema.context import Context
 from schema.declared_field import DeclaredField
 
 __all__ = ["Executor"]
+_USUAL: Mapping[Any, type] = {GraphQLID: str, GraphQLString: str, GraphQLInt: int, GraphQLBoolean: bool}
 
 
 class RefusedVariables(Exception):
@@ -59,6 +70,48 @@ def coerce_variables(
     if isinstance(found, list):
         raise RefusedVariables(found)
     return found
+
+
+class Coercion:
+    """Coerces the variables of one operation, as graphql-core does; it is asked only for what is not as usual.
+
+    Usual are strings, 32-bit integers and booleans for variables of GraphQL's own types that have no default.
+    """
+
+    def __init__(self, schema: GraphQLSchema, operation: OperationDefinitionNode) -> None:
+        self._schema, self._operation = schema, operation
+        self._usual: list[tuple[GraphQLVariableSignature, type, bool]] | None = []
+        for node in operation.variable_definitions or ():
+            signature = get_variable_signature(schema, node)
+            if isinstance(signature, GraphQLError):
+                raise signature
+            usual = _USUAL.get(get_nullable_type(signature.type))
+            if usual is None or node.default_value:
+                self._usual = None
+                break
+            self._usual.append((signature, usual, isinstance(signature.type, GraphQLNonNull)))
+
+    def values(self, raw: Mapping[str, Any] | None) -> VariableValues:
+        """The values of the operation's variables.
+
+        Raises:
+            RefusedVariables: they do not fit; with the errors that graphql-core reports.
+        """
+        if self._usual is None:
+            return coerce_variables(self._schema, self._operation, raw)
+        sources: dict[str, VariableValueSource] = {}
+        found: dict[str, Any] = {}
+        for signature, usual, required in self._usual:
+            value = (raw or {}).get(signature.name, Undefined)
+            sources[signature.name] = VariableValueSource(signature, value)
+            if value is Undefined and not required:
+                continue
+            if not (type(value) is usual or (value is None and not required)):
+                return coerce_variables(self._schema, self._operation, raw)
+            if type(value) is int and not GRAPHQL_MIN_INT <= value <= GRAPHQL_MAX_INT:
+                return coerce_variables(self._schema, self._operation, raw)
+            found[signature.name] = value
+        return VariableValues(sources, found)
 
 
 def coerced(variables: VariableValues) -> Mapping[str, Any]:

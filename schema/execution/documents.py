@@ -22,6 +22,7 @@ from graphql import (
 from backend.core.least_recent import LeastRecent
 from schema.build import core_schema
 from schema.cost.pricing import Price, Pricing, amount, defaults, sizing_variables
+from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
 
@@ -43,6 +44,7 @@ class Prepared:
     fragments: dict[str, FragmentDefinitionNode]
     errors: list[GraphQLError]  # of validation
     conditions: Conditions
+    coercion: Coercion | None  # where there are no errors
     sizing: tuple[str, ...] = ()  # variables that the price depends on
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of variables, not coerced
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
@@ -110,7 +112,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     errors = validate(schema, document, max_errors=_ERRORS)
     if errors:
-        return Prepared(schema, document, operation, fragments, errors, Conditions())
+        return Prepared(schema, document, operation, fragments, errors, Conditions(), None)
     return Prepared(
         schema,
         document,
@@ -118,6 +120,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
         fragments,
         errors,
         conditions_of(operation, fragments),
+        Coercion(schema, operation),
         sizing_variables(operation, fragments),
         defaults(operation),
     )

@@ -19,7 +19,7 @@ from backend.db.reads import AnswerOutdated
 from schema.context import Context
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled
-from schema.execution.core import RefusedVariables, coerce_variables, coerced, executor, reference
+from schema.execution.core import RefusedVariables, coerced, executor, reference
 from schema.execution.documents import Prepared
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
@@ -57,7 +57,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
         DeadlineExceeded, Unavailable: the database did not answer in time, or not at all.
         AnswerOutdated: the snapshot's premise does not hold; nothing of the answer may be used.
     """
-    if prepared.errors:
+    if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
@@ -65,7 +65,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
         _refuse_unusable(result)
         return _answer(result)
     try:
-        variables = coerce_variables(prepared.schema, prepared.operation, raw_variables)
+        variables = prepared.coercion.values(raw_variables)
     except RefusedVariables as refused:
         return Answer(None, refused.errors)
     form = _form(prepared, coerced(variables), context)

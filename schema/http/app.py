@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import uuid
+import secrets
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from schema.limits import refuse_nul
 
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
+_UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class GraphQLApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
-        headers = Headers.of(scope)
-        request_id = uuid.uuid4().hex
+        headers = Headers(scope["headers"])
+        request_id = secrets.token_hex(16)
         try:
             response = await self._respond(scope, receive, headers, request_id)
         except HttpError as error:
@@ -117,11 +118,12 @@ class GraphQLApp:
         return _answer(result, request_id, media_type)
 
     async def _principal(self, headers: Headers) -> Principal:
+        who = self._credentials.known(headers)
+        if who is not None and headers.media_type != MULTIPART:
+            return who
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                who = await self._credentials.of(headers)
-                if headers.media_type == MULTIPART and who.premise is not None:
-                    who = await self._credentials.anew(headers)
+                who = await self._credentials.anew(headers)
         except TimeoutError:
             raise HttpError.of(DeadlineExceeded(), 503) from None
         if headers.media_type == MULTIPART and who.actor is None:
@@ -186,7 +188,7 @@ class GraphQLApp:
 
 async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answer:
     """The result; the work is cancelled, and with it its statement in PostgreSQL, when the client goes away."""
-    worker, left = asyncio.current_task(), False
+    worker, left, watcher = asyncio.current_task(), False, None
 
     async def watch() -> None:
         nonlocal left
@@ -196,7 +198,11 @@ async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answ
         if worker is not None:
             worker.cancel()
 
-    watcher = asyncio.create_task(watch())
+    def begin() -> None:
+        nonlocal watcher
+        watcher = asyncio.create_task(watch())
+
+    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, begin)
     try:
         return await work
     except asyncio.CancelledError:
@@ -205,7 +211,9 @@ async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answ
             raise ClientLeft from None
         raise
     finally:
-        watcher.cancel()
+        timer.cancel()
+        if watcher is not None:
+            watcher.cancel()
 
 
 def _refused(error: GraphQLError | AppError) -> Answer:

@@ -56,45 +56,41 @@ class Credentials:
         self._known: LeastRecent[bytes, Principal] = LeastRecent(_REMEMBERED)
         self._recording: dict[uuid.UUID, asyncio.Task[bool]] = {}
 
-    async def of(self, headers: Headers) -> Principal:
-        """Who asks, perhaps with a premise.
+    def known(self, headers: Headers) -> Principal | None:
+        """Who asks, where nobody needs to be asked: by a token that was seen before, or without credentials."""
+        secret = _bearer(headers)
+        if secret is None:
+            return None if headers.get("cookie") else NOBODY
+        try:
+            found = self._known.peek(token_key(secret))
+        except Unauthenticated:
+            return None
+        if found is not None and found.actor is not None:
+            self._note_use(found.actor)
+        return found
+
+    async def anew(self, headers: Headers) -> Principal:
+        """Who asks, without trusting what was known: for what is not known, or where a premise did not hold.
 
         Raises:
             HttpError: 401 for credentials that are not good, 403 for a request that another site may have caused, 503
                 where they cannot be looked at.
         """
-        return await self._find(headers, anew=False)
-
-    async def anew(self, headers: Headers) -> Principal:
-        """The same without trusting what was known; to be asked where a premise did not hold."""
-        return await self._find(headers, anew=True)
-
-    async def _find(self, headers: Headers, *, anew: bool) -> Principal:
-        scheme, _, secret = headers.get("authorization").partition(" ")
+        secret = _bearer(headers)
         try:
-            if scheme.lower() == "bearer":
-                return await self._by_token(secret.strip(), anew=anew)
+            if secret is not None:
+                return await self._by_token(token_key(secret))
             key = _session_key(headers.get("cookie"))
             if key is None:
                 return NOBODY
             _refuse_foreign(headers)
             return Principal(await self._by_session(key))
         except Unauthenticated as error:
-            if scheme.lower() != "bearer":
+            if secret is None:
                 return NOBODY  # an ended session is like none
             raise HttpError(401, error.code, error.message, {"www-authenticate": "Bearer"}) from None
         except AppError as error:
             raise HttpError.of(error, 403 if error.code == Forbidden.code else 503) from None
-
-    async def _by_token(self, secret: str, *, anew: bool) -> Principal:
-        key = token_key(secret)
-        known = None if anew else self._known.peek(key)
-        if known is None:
-            known = await self._looked_up(key)
-        actor = known.actor
-        if actor is not None:
-            self._note_use(actor)
-        return known
 
     async def _by_session(self, cookie: str) -> Actor:
         """Two statements on the read pool: a page in a browser waits for no write."""
@@ -119,13 +115,19 @@ class Credentials:
 
         task.add_done_callback(ended)
 
-    async def _looked_up(self, key: bytes) -> Principal:
+    async def _by_token(self, key: bytes) -> Principal:
         self._known.forget(key)
         async with self._reads.snapshot(None) as snapshot:
             rows = await snapshot.rows(f"SELECT token.*, {TOKEN_TEXT} FROM ({TOKEN_SQL}) AS token", [key, key])
         *row, text = rows[0] if rows else (None,)
         actor = actor_of_token(row or None)
+        self._note_use(actor)
         return self._known.get(key, lambda: Principal(actor, Premise(TOKEN_TEXT, (key,), text)))
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, secret = headers.get("authorization").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else None
 
 
 def _session_key(cookie: str) -> str | None:

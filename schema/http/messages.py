@@ -1,6 +1,6 @@
 """HTTP as ASGI messages: headers in, one response out. Nothing about GraphQL."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,25 +33,20 @@ class ClientLeft(Exception):
     """The client went away before its request was complete."""
 
 
-@dataclass(frozen=True, slots=True)
 class Headers:
-    """Request headers by lower-case name; of a repeated one, the last."""
+    """Request headers by lower-case name, as ASGI has them; of a repeated one, the last."""
 
-    values: dict[str, str]
+    __slots__ = ("_values", "media_type")
 
-    @classmethod
-    def of(cls, scope: Scope) -> "Headers":
-        """The headers of an ASGI scope."""
-        return cls({name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]})
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values = dict(pairs)
+        self.media_type = self.get("content-type").partition(";")[0].strip().lower()
+        """The content type without its parameters, lower case."""
 
     def get(self, name: str, default: str = "") -> str:
         """A header's value."""
-        return self.values.get(name, default)
-
-    @property
-    def media_type(self) -> str:
-        """The content type without its parameters, lower case."""
-        return self.get("content-type").partition(";")[0].strip().lower()
+        found = self._values.get(name.encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """From an HTTP request to a GraphQL one: POST with JSON or multipart, GET with parameters. Nothing is executed."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -154,6 +155,7 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
     return request_of(_json(await read_body(receive, headers, settings.ENVIRONMENT.max_body_bytes), "The body"))
 
 
+@lru_cache(maxsize=64)
 def response_type(accept: str) -> str | None:
     """The media type of the answer: the newer one only where it is asked for; None where neither is wanted."""
     wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")} if accept.strip() else {"*/*"}

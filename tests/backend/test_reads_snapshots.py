@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from psycopg_pool import AsyncConnectionPool
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
@@ -104,6 +105,19 @@ async def test_a_pool_without_a_free_connection_says_that_it_is_busy(reads: Read
                     await waiting.rows("SELECT 1")
     finally:
         await small.close()
+
+
+async def test_the_pool_takes_a_whole_connection_without_waiting(database: str) -> None:
+    pool = AsyncConnectionPool(connection_url(), min_size=1, open=False)
+    await pool.open(wait=True)
+    connection = await pool.getconn()
+
+    giving = pool.putconn(connection)
+    with pytest.raises(StopIteration):  # nobody who gives one back can be cancelled meanwhile: it would be lost
+        giving.send(None)
+
+    assert pool.get_stats()["pool_available"] == 1
+    await pool.close()
 
 
 def test_the_read_address_names_the_role_of_the_server() -> None:

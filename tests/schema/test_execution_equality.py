@@ -50,7 +50,9 @@ def populated(database: str) -> Iterator[Organization]:
 def _executed(way: str) -> Iterator[None]:
     """Executes by one way; pages and counts are small, so that few rows have more than one page."""
     before = settings.ENVIRONMENT
-    settings.ENVIRONMENT = dataclasses.replace(before, execution=way, default_page_size=4, count_cap=12)
+    settings.ENVIRONMENT = dataclasses.replace(
+        before, execution=way, default_page_size=4, count_cap=12, deadline_seconds=600.0
+    )
     try:
         yield
     finally:

@@ -291,3 +291,26 @@ def test_what_is_relied_on_in_graphql_core_and_strawberry_is_there() -> None:
         Colour.RED: "RED",
         Colour.BLUE: "BLUE",
     }
+
+
+@pytest.mark.parametrize(
+    "value", ["a", "", 1, 0, 2**31 - 1, 2**31, -(2**31) - 1, 1.0, 1.5, True, None, [], ["a"], {}, ...]
+)
+@pytest.mark.parametrize(
+    "kind", ["ID", "ID!", "String", "String!", "Int", "Int!", "Boolean", "Boolean!", "Int = 3", "Float", "[ID!]"]
+)
+def test_variables_are_coerced_as_by_graphql_core(kind: str, value: Any) -> None:
+    schema, (operation, _) = core.core_schema(), operation_of(parse(f"query($v: {kind}, $w: Int) {{ __typename }}"))
+    raw = {} if value is ... else {"v": value}
+
+    def outcome(coerce: Any) -> Any:
+        try:
+            found = coerce(raw)
+        except core.RefusedVariables as refused:
+            return [error.message for error in refused.errors]
+        sources = [(name, str(one.signature.type), one.value) for name, one in found.sources.items()]
+        return [(name, type(value), value) for name, value in found.coerced.items()], sources
+
+    assert outcome(core.Coercion(schema, operation).values) == outcome(
+        lambda given: core.coerce_variables(schema, operation, given)
+    )

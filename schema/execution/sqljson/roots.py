@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import Any
 
 from graphql import FieldNode, FragmentDefinitionNode, GraphQLNonNull, GraphQLSchema, VariableNode, Visitor, visit
@@ -10,7 +11,7 @@ from backend.core.actor import Right, enough
 from backend.core.least_recent import LeastRecent
 from schema.declarations import ChildPage, ChildTop, RootNode, RootPage, RootRow
 from schema.declared_field import page_query
-from schema.execution.core import argument_values, python_arguments
+from schema.execution.core import argument_values, coerced, python_arguments
 from schema.execution.selection import Selection
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.outline import Bound, Page, Row, Use
@@ -22,6 +23,17 @@ from schema.relay.node import NodeKinds
 
 _PLANS = 512  # plans of a process
 _SHARED: LeastRecent[Hashable, Plan] = LeastRecent(_PLANS)
+_BOUNDS, _BOUNDS_LENGTH = 1_000, 100_000  # arguments of a process that are kept, and the length of their texts
+_KEPT = frozenset({str, int, bool, type(None), EllipsisType})  # values of variables by which arguments are known again
+
+
+def _length(key: "tuple[PlainField, int, tuple[Any, ...]]") -> int:
+    return sum(len(value) for value in key[2] if isinstance(value, str))
+
+
+_BOUND: "LeastRecent[tuple[PlainField, int, tuple[Any, ...]], Bound]" = LeastRecent(
+    _BOUNDS, weight=_length, capacity=_BOUNDS_LENGTH
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +52,17 @@ class PlainField:
     uses: tuple[Use, ...]
     required: bool
     _fixed: dict[int, Bound] = field(default_factory=dict)  # of arguments without variables
-    _varying: set[int] = field(default_factory=set)  # uses whose arguments read some
+    _reads: dict[int, tuple[str, ...]] = field(default_factory=dict)  # variables that the arguments of others read
 
-    def ready(self, variables: Any) -> Ready:
-        """What is to be executed for these variables.
+    def ready(self, variables: Any, root: Bound | None = None) -> Ready:
+        """What is to be executed for these variables; `root` are the root field's own arguments, if they are known.
 
         Raises:
             AppError, GraphQLError: the arguments are not good; the executor says so to the client.
         """
-        bounds = tuple(self._fixed.get(use.number) or self._bind(use, variables) for use in self.uses)
+        bounds = tuple([self._bound(use, variables) for use in self.uses[root is not None :]])
+        if root is not None:
+            bounds = (root, *bounds)
         key = (self, tuple(bound.shape for bound in bounds))
         plan = _SHARED.get(key, lambda: self._plan(bounds))
         return Ready(
@@ -67,15 +81,27 @@ class PlainField:
             return RowPlan.of(self.target, bounds, required=self.required)
         return PagePlan.of(self.target, bounds)
 
-    def _bind(self, use: Use, variables: Any) -> Bound:
-        arguments = python_arguments(use.field, argument_values(use.field, use.node, variables))
-        found = _BINDERS[type(use.declaration)](use.declaration, arguments)
-        if use.number not in self._varying:
-            if _reads_variables(use.node):
-                self._varying.add(use.number)
-            else:
-                self._fixed[use.number] = found
-        return found
+    def _bound(self, use: Use, variables: Any) -> Bound:
+        """The arguments of a field, which depend on the variables that they read and on nothing else."""
+        found = self._fixed.get(use.number)
+        if found is not None:
+            return found
+        names = self._reads.get(use.number)
+        if names is None:
+            names = self._reads[use.number] = _variables_of(use.node)
+        if not names:
+            found = self._fixed[use.number] = _bind(use, variables)
+            return found
+        given = coerced(variables)
+        values = tuple([given.get(name, ...) for name in names])
+        if not _KEPT.issuperset(map(type, values)):
+            return _bind(use, variables)
+        return _BOUND.get((self, use.number, values), lambda: _bind(use, variables))
+
+
+def _bind(use: Use, variables: Any) -> Bound:
+    arguments = python_arguments(use.field, argument_values(use.field, use.node, variables))
+    return _BINDERS[type(use.declaration)](use.declaration, arguments)
 
 
 def _page(declaration: Any, arguments: dict[str, Any]) -> Bound:
@@ -100,16 +126,11 @@ def _root_row(declaration: RootRow, arguments: dict[str, Any]) -> Bound:
     return Bound("row", {"id": decode_id_of(arguments["id"], declaration.tag, expected=declaration.type_name)})
 
 
-def _root_node(_declaration: RootNode, arguments: dict[str, Any]) -> Bound:
-    return Bound("node", {"id": decode_id(arguments["id"])[1]})
-
-
 _BINDERS: dict[type, Callable[[Any, dict[str, Any]], Bound]] = {
     ChildPage: _page,
     ChildTop: _child_top,
     RootPage: _root_page,
     RootRow: _root_row,
-    RootNode: _root_node,
 }
 
 
@@ -128,7 +149,7 @@ class PlainNode:
             AppError, GraphQLError: the id is not good.
         """
         arguments = argument_values(self._use.field, self._use.node, variables)
-        tag = decode_id(arguments["id"])[0]
+        tag, key = decode_id(arguments["id"])
         if tag not in NodeKinds.by_tag:
             raise NotPlain("an unknown type")
         if tag not in self._by_tag:
@@ -136,7 +157,7 @@ class PlainNode:
         found = self._by_tag[tag]
         if found is None:
             raise NotPlain("a type that needs Python or a right")
-        return found.ready(variables)
+        return found.ready(variables, Bound("node", {"id": key}))
 
 
 def _or_none(outline: "Callable[[str], PlainField]", tag: str) -> "PlainField | None":
@@ -149,17 +170,18 @@ def _or_none(outline: "Callable[[str], PlainField]", tag: str) -> "PlainField | 
 class _Variables(Visitor):
     def __init__(self) -> None:
         super().__init__()
-        self.found = False
+        self.names: set[str] = set()
 
-    def enter_variable(self, _node: VariableNode, *_: Any) -> None:
-        self.found = True
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        self.names.add(node.name.value)
 
 
-def _reads_variables(node: FieldNode) -> bool:
+def _variables_of(node: FieldNode) -> tuple[str, ...]:
+    """The variables that a field's arguments read."""
     visitor = _Variables()
     for argument in node.arguments or ():
         visit(argument, visitor)
-    return visitor.found
+    return tuple(sorted(visitor.names))
 
 
 def plain_root(
