@@ -1,8 +1,10 @@
 """Applies migrations as `migrate_safely` does and as a rehearsal must see it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
@@ -43,10 +45,16 @@ def apply(
         found: ProjectState = work(executor, state.clone(), migration)
         return found
 
+    def whole() -> ProjectState:
+        # Django records what it takes back, and what has deferred SQL, after the transaction that did it: a process
+        # that is killed in between would do it twice.
+        with transaction.atomic(using=executor.connection.alias) if migration.atomic else nullcontext():
+            return once()
+
     if limit is None:
         return once()
     with lock_timeout(executor.connection, limit):
-        return with_retries(once, attempts=attempts, on_wait=on_wait)
+        return with_retries(whole, attempts=attempts, on_wait=on_wait)
 
 
 class PatientExecutor(MigrationExecutor):

@@ -3,6 +3,7 @@ it ended. Django is set up once, so a run takes as long as its migrations."""
 
 import os
 import sys
+import traceback
 
 import django
 from django.core.management import call_command
@@ -26,6 +27,8 @@ def _migrate(arguments: list[str]) -> None:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         call_command("migrate_safely", *arguments)
         code = 0
+    except Exception:  # noqa: BLE001 - a forked process ends here, whatever it was
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

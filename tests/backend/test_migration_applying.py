@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
 
 from backend.migration_safety.scratch import Scratch, redirected, scratch_database
 
@@ -114,3 +115,21 @@ def test_without_the_owner_it_says_what_to_set(database: str) -> None:
             call_command("migrate_safely")
     finally:
         connections.settings["owner"], connections["owner"] = owner
+
+
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_migration_is_taken_back_together_with_its_record(empty: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_arguments: object) -> None:
+        raise _Killed
+
+    _migrate("contenttypes")
+    with monkeypatch.context() as killed:
+        killed.setattr(MigrationRecorder, "record_unapplied", end)
+        with pytest.raises(_Killed):
+            _migrate("contenttypes", "0001")
+
+    assert _migrate("contenttypes", "0001").endswith("1 done\n")
+    assert _applied() == ["0001_initial"]
