@@ -46,9 +46,9 @@ def apply(
         return found
 
     def whole() -> ProjectState:
-        # Django records what it takes back, and what has deferred SQL, after the transaction that did it: a process
-        # that is killed in between would do it twice.
-        with transaction.atomic(using=executor.connection.alias) if migration.atomic else nullcontext():
+        # Django records what it takes back after the transaction that did it: a process that is killed in between
+        # would take it back twice.
+        with transaction.atomic(using=executor.connection.alias) if migration.atomic and backward else nullcontext():
             return once()
 
     if limit is None:
