@@ -51,7 +51,7 @@ serve: $(MAIN_STAMP) ## start database, server and worker; load demo data once
 test: $(DEV_STAMP) ## run the whole test suite with branch coverage
 	$(PY) -m pytest -n $(JOBS) --cov --cov-branch --cov-report=term
 
-check: $(DEV_STAMP) ## lint, types, import contracts, new migrations read and rehearsed (SINCE=REF), exported schema
+check: $(DEV_STAMP) ## lint, types, import contracts, new migrations read and rehearsed (SINCE=REF), exported schema, its changes
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -60,6 +60,7 @@ check: $(DEV_STAMP) ## lint, types, import contracts, new migrations read and re
 	$(PY) manage.py lint_migrations --since $(SINCE)
 	$(PY) manage.py rehearse_migrations --since $(SINCE)
 	$(PY) manage.py export_sdl --check
+	$(PY) manage.py schema_diff
 
 tooling: ## schema and operations through relay-compiler, graphql-codegen, tsc and graphql-eslint (needs Node)
 	cd tests/tooling && npm ci --no-progress --loglevel=error && npm run --silent check

@@ -209,7 +209,7 @@ async def test_neither_errors_nor_posts_are_kept(http: httpx.AsyncClient, token:
     posted = await http.post("/graphql", json={"query": TEXT}, headers=token)
 
     assert [one.headers["cache-control"] for one in (failed, posted)] == ["no-store", "no-store"]
-    assert "etag" not in failed.headers | posted.headers
+    assert not any("etag" in one.headers for one in (failed, posted))
 
 
 async def test_a_manifest_that_was_built_is_trusted(

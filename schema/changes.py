@@ -1,0 +1,74 @@
+"""What changed between two schemas, and what that means for clients; deprecations carry the day of their removal."""
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
+from graphql.utilities.find_schema_changes import (
+    BreakingChange,
+    DangerousChange,
+    find_schema_changes,
+)
+
+_REMOVAL = re.compile(r"\bRemoved on (\d{4}-\d{2}-\d{2})\.$")
+
+
+@dataclass(frozen=True, slots=True)
+class Deprecation:
+    """Something that clients should no longer use."""
+
+    coordinate: str  # such as Payer.name, Query.payers(first:) or Severity.LOW
+    reason: str
+
+    @property
+    def removal(self) -> datetime.date | None:
+        """The day on which it may go, as the last sentence of the reason says: "Removed on 2027-01-31."."""
+        found = _REMOVAL.search(self.reason)
+        try:
+            return datetime.date.fromisoformat(found[1]) if found else None
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed, a line each."""
+
+    breaking: Sequence[str]
+    announced: Sequence[str]  # would break clients, but was deprecated, and its day has come
+    dangerous: Sequence[str]
+    safe: Sequence[str]
+
+
+def changes(old: GraphQLSchema, new: GraphQLSchema, today: datetime.date) -> Changes:
+    """What changed from the old schema to the new one."""
+    ripe = [one.coordinate for one in deprecations(old) if one.removal is not None and one.removal <= today]
+    found = find_schema_changes(old, new)
+    breaking = [one.description for one in found if isinstance(one, BreakingChange)]
+    announced = [line for line in breaking if any(_removes(line, coordinate) for coordinate in ripe)]
+    dangerous = [one.description for one in found if isinstance(one, DangerousChange)]
+    rest = [one.description for one in found if not isinstance(one, (BreakingChange, DangerousChange))]
+    return Changes([line for line in breaking if line not in announced], announced, dangerous, rest)
+
+
+def _removes(line: str, coordinate: str) -> bool:
+    return line.rstrip(".").endswith(" was removed") and line.replace("'", "").split()[-3] == coordinate
+
+
+def deprecations(schema: GraphQLSchema) -> Iterator[Deprecation]:
+    """Everything of a schema that is deprecated."""
+    for name, kind in schema.type_map.items():
+        if isinstance(kind, GraphQLEnumType):
+            members = dict(kind.values)
+        elif isinstance(kind, (GraphQLObjectType, GraphQLInterfaceType, GraphQLInputObjectType)):
+            members = dict(kind.fields)  # type: ignore[arg-type]  # of one of three types
+        else:
+            continue
+        for member, definition in members.items():
+            if definition.deprecation_reason is not None:
+                yield Deprecation(f"{name}.{member}", definition.deprecation_reason)
+            for argument, given in getattr(definition, "args", {}).items():
+                if given.deprecation_reason is not None:
+                    yield Deprecation(f"{name}.{member}({argument}:)", given.deprecation_reason)
