@@ -63,7 +63,7 @@ def deprecations(schema: GraphQLSchema) -> Iterator[Deprecation]:
         if isinstance(kind, GraphQLEnumType):
             members = dict(kind.values)
         elif isinstance(kind, (GraphQLObjectType, GraphQLInterfaceType, GraphQLInputObjectType)):
-            members = dict(kind.fields)  # type: ignore[arg-type]  # of one of three types
+            members = dict(kind.fields)
         else:
             continue
         for member, definition in members.items():
