@@ -87,7 +87,6 @@ class SharedLedger:
             f"async+{address}",
             wrap_exceptions=True,
             implementation="redispy",
-            connection_pool=self._pool,  # type: ignore[arg-type]  # limits types every option as a plain value
             connection_pool=self._pool,  # type: ignore[arg-type]  # typed as if options were plain values
         )
 

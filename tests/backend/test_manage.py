@@ -46,7 +46,7 @@ def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
     ("variables", "message"),
     [
         ({"PORT": "99999"}, "DRIFTGRAPH_PORT is not valid: it must be at most 65535."),
-        ({"PORT": "eighty"}, "DRIFTGRAPH_PORT is not valid: it must be a int."),
+        ({"PORT": "eighty"}, "DRIFTGRAPH_PORT is not valid: it must be a whole number."),
         ({"ENVIRONMENT": "production"}, "DRIFTGRAPH_SECRET_KEY has its development value."),
         ({"REPORT_URL": "file:///etc/passwd"}, "DRIFTGRAPH_REPORT_URL is not valid: it must be http://"),
         ({"REPORT_URL": "http://[::1/graphql"}, "DRIFTGRAPH_REPORT_URL is not valid: it must be http://"),

@@ -119,7 +119,10 @@ def test_every_migration_of_the_project_passes_its_rehearsal(database: str, tmp_
     reports = json.loads(answer.read_text())["reports"]
     assert {report["migration"] for report in reports} == set(names)
     accepted = {(report["migration"], found["rule"]) for report in reports for found in report["findings"]}
-    assert accepted == {("audit.0002_append_only", "old-statement-fails")}
+    assert accepted == {
+        ("accounts.0004_folded_addresses_usable_settings", "rows-differ"),
+        ("audit.0002_append_only", "old-statement-fails"),
+    }
 
 
 def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from backend.agents.sarif import read_sarif
 from backend.core.tenancy import acting_for
 from backend.db.bootstrap import create_database
 from backend.migration_safety.sarif import Run
+from benchmarks.serving import free_port
 from tests import server
-from tests.serving import Serving, free_port, serving
+from tests.serving import Serving, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:1/graphql"

@@ -27,7 +27,8 @@ from backend.accounts.models import User
 from backend.accounts.services import secret_hash
 from backend.db.bootstrap import create_database, create_roles
 from backend.db.embedded import EmbeddedServer
-from tests.serving import ROOT, serving
+from benchmarks.serving import REPOSITORY
+from tests.serving import serving
 
 DATABASE, SECRET = "outage", "dg_" + "o" * 43
 READ = {"query": "{ payers { totalCount nodes { name } } }"}
@@ -136,7 +137,7 @@ def site() -> Iterator[Site]:
                 "DRIFTGRAPH_OWNER_DATABASE_URL": owner,
             }
             command = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-            subprocess.run(command, cwd=ROOT, env={**os.environ, **addresses}, check=True)
+            subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **addresses}, check=True)
             with psycopg.connect(owner) as connection:
                 cookie = _fill(connection)
             with serving(
