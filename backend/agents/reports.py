@@ -16,7 +16,7 @@ from backend.agents.report_api import report_send
 from backend.core.errors import AppError
 
 KIND = AgentKind.MIGRATION_SAFETY  # of the commands that report
-_NAME = re.compile(r"(?P<time>\d{8}T\d{6})-(?P<kind>[A-Z_]+)-(?P<agent>\w+)-[0-9a-f]{32}\.sarif", re.ASCII)
+_NAME = re.compile(r"(?P<time>\d{8}T\d{12})-(?P<kind>[A-Z_]+)-(?P<agent>\w+)-[0-9a-f]{32}\.sarif", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def keep(document: str) -> Kept:
         OSError: the folder cannot be written.
     """
     agent = json.loads(document)["runs"][0]["tool"]["driver"]["name"]
-    time, key = timezone.now().strftime("%Y%m%dT%H%M%S"), uuid.uuid4().hex
+    time, key = timezone.now().strftime("%Y%m%dT%H%M%S%f"), uuid.uuid4().hex
     folder().mkdir(parents=True, exist_ok=True)
     path = folder() / f"{time}-{KIND}-{agent}-{key}.sarif"
     unfinished = path.with_suffix(".part")

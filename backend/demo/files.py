@@ -1,6 +1,7 @@
 """Files of the data directory that tell how far the demo data is; that it is loaded is in loading.py."""
 
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from django.conf import settings
 
@@ -19,17 +20,27 @@ def loading_mark() -> Path:
     return found
 
 
-def begin_loading() -> None:
-    """Leaves the mark; the data directory need not be there where the database is elsewhere.
+def make_data_directory() -> None:
+    """Makes it where it is not there, as it need not be where the database is elsewhere.
 
     Raises: FolderNotUsable.
     """
-    mark = loading_mark()
+    folder = settings.ENVIRONMENT.data_dir
     try:
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise FolderNotUsable(folder=mark.parent, reason=error.strerror) from error
+        raise FolderNotUsable(folder=folder, reason=error.strerror) from error
+
+
+def begin_loading() -> None:
+    """Leaves the mark.
+
+    Raises: FolderNotUsable.
+    """
+    make_data_directory()
+    loading_mark().touch()
 
 
 def end_loading(secret: str) -> None:

@@ -25,7 +25,7 @@ from backend.accounts.models import Organization
 from backend.config.databases import embedded_server
 from backend.core.errors import AppError
 from backend.core.migrated import unapplied_migrations
-from backend.demo.files import loading_mark, token_file
+from backend.demo.files import loading_mark, make_data_directory, token_file
 from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 
 _GRACE_SECONDS = 15
@@ -53,6 +53,7 @@ class Command(BaseCommand):
         _refuse_unusable_address()
         connections["default"].ensure_connection()
         try:
+            make_data_directory()
             if "owner" in settings.DATABASES and unapplied_migrations():
                 call_command("migrate_safely", verbosity=0, wait=_GRACE_SECONDS)
             token = None if options["no_demo"] else _demo_token()
