@@ -1,12 +1,14 @@
 """How a line of the log is written: without what a client sent, and without what an exception says of values."""
 
 import logging
+import re
 import traceback
 from http import HTTPStatus
 from types import TracebackType
 from typing import TypeAlias
 
 _PHRASES = frozenset(status.phrase for status in HTTPStatus)
+_PLACE = re.compile(r"%(?:\(\w+\))?[dirs]")
 _Raised: TypeAlias = (
     tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 )  # what logging hands over
@@ -16,12 +18,14 @@ class WithoutValues(logging.Formatter):
     """Leaves out what may hold patient data: an address that was asked for, a value that a database refused."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line. Django's own messages name paths, hosts and parameters: of those only the reason stays."""
-        if not record.name.startswith("django") or not record.args:
+        """The line. Django's own messages name paths, hosts and parameters: only the text around those stays."""
+        is_whole = record.name.startswith("django.security.") and not record.args  # the text of an exception
+        if not record.name.startswith("django") or not (record.args or is_whole):
             return super().format(record)
         given = record.args if isinstance(record.args, tuple) else ()
         reasons = [str(one) for one in given if isinstance(one, str) and one in _PHRASES]
-        bare = logging.makeLogRecord({**record.__dict__, "msg": ", ".join(reasons) or "(message left out)", "args": ()})
+        told = ", ".join(reasons) or ("(message left out)" if is_whole else _PLACE.sub("...", str(record.msg)))
+        bare = logging.makeLogRecord({**record.__dict__, "msg": told, "args": ()})
         return super().format(bare)
 
     def formatException(self, ei: _Raised) -> str:  # noqa: N802 - the name that logging calls

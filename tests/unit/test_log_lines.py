@@ -35,7 +35,10 @@ def test_what_django_says_of_a_request_keeps_the_reason_alone() -> None:
     assert LINES.format(_record("django.request", "%s: %s", "Not Found", f"/{SECRET}")) == (
         "ERROR django.request Not Found"
     )
-    assert LINES.format(_record("django.security.DisallowedHost", "Invalid host: %r", SECRET)) == (
+    assert LINES.format(_record("django.request", "Forbidden (%s): %s", SECRET, SECRET)) == (
+        "ERROR django.request Forbidden (...): ..."
+    )
+    assert LINES.format(_record("django.security.DisallowedHost", f"Invalid host: {SECRET}")) == (
         "ERROR django.security.DisallowedHost (message left out)"
     )
     assert LINES.format(_record("django.server", "started")) == "ERROR django.server started"

@@ -25,7 +25,7 @@ async def read(folder: Path, chunks: Iterable[bytes], *, taken: list[int] | None
             taken.append(len(body or b""))
         return {"type": "http.request", "body": body or b"", "more_body": body is not None}
 
-    headers = Headers({"content-type": f"multipart/form-data; boundary={boundary}"})
+    headers = Headers([(b"content-type", f"multipart/form-data; boundary={boundary}".encode())])
     return await read_form(receive, headers, folder, max_field=1_000, max_file=1_000)
 
 
