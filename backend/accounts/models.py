@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 from backend.core.actor import Right, Role
-from backend.core.constraints import check, one_of
+from backend.core.constraints import ChangeAudit, check, one_of
 from backend.core.ids import uuid7
 from backend.core.tenant_models import TenantModel
 from backend.detection.config import LARGEST_Q
@@ -79,6 +79,8 @@ class Organization(models.Model):
     retention_days = models.IntegerField(default=760)
     fdr_q = models.FloatField(default=0.05)
     severity_lift_cents = models.BigIntegerField(default=5_000_000)
+    # Claim rows are shown only to requests that say what for (the header Driftgraph-Purpose).
+    purpose_required = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -91,6 +93,7 @@ class Organization(models.Model):
             check("organization", "severity_lift_cents", Q(severity_lift_cents__gt=0)),
             check("organization", "name", ~Q(name="")),
             check("organization", "name_controls", ~Q(name__regex=r"[\u0001-\u001f\u007f-\u009f]")),
+            ChangeAudit(name="organization_audit", tenant="id"),
         ]
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Func
+from django.db.models import Func, Value
 from django.db.models.functions import Now
 
 from backend.core.actor import Role
@@ -34,24 +34,59 @@ class Outcome(models.TextChoices):
 
 
 class AuditEntry(TenantModel):
-    """One act by one principal: a change, or a read of protected health information."""
+    """One act by one principal: a statement that changed rows, a read that is to be accounted for, an act of a service.
+
+    Holds names of columns and fields, ids and counts; never a value. The database itself sets `at`, `created_at`, `xid`
+    and `epoch`, whatever is sent.
+    """
+
+    change_audit = False
 
     at = models.DateTimeField(db_default=Now())
     actor_id = models.UUIDField(null=True)  # user; null: a token or the product itself
     token_id = models.UUIDField(null=True)
-    actor_role = models.TextField()
+    actor_role = models.TextField(null=True)  # null: a role of the database, outside of the product
     action = models.TextField()
-    object_type = models.TextField()
-    object_ids = ArrayField(models.UUIDField(), default=list)  # up to 100, then only the count
+    object_type = models.TextField()  # the table
+    object_ids = ArrayField(models.UUIDField(), default=list)  # sorted; up to 100, none if there are more
     object_count = models.IntegerField(default=0)
+    objects_digest = models.BinaryField(null=True)  # of more than 100: SHA-256 of the sorted ids, 16 bytes each
+    fields = ArrayField(models.TextField(), default=list, db_default=Value("{}"))  # changed columns, or fields read
     operation_name = models.TextField(default="")
+    document_hash = models.BinaryField(null=True)  # SHA-256 of the GraphQL document
     fields_phi = models.BooleanField(default=False)
     outcome = models.TextField(choices=Outcome.choices, default=Outcome.OK)
     purpose = models.TextField(default="")
     request_id = models.TextField(default="")
     xid = TransactionId(db_default=CurrentTransaction())
+    epoch = models.BigIntegerField(default=0, db_default=0)  # the system identifier of the cluster that gave the xid
 
     class Meta:
         db_table = "audit_entry"
         constraints = [one_of("audit_entry", "outcome", Outcome), one_of("audit_entry", "actor_role", Role)]
-        indexes = [OrderIndex(fields=["organization", "-at", "-id"], name="audit_entry_at_desc_idx")]
+        indexes = [
+            OrderIndex(fields=["organization", "-at", "-id"], name="audit_entry_at_desc_idx"),
+            OrderIndex(fields=["organization", "actor_id", "-at", "-id"], name="audit_entry_actor_idx"),
+            models.Index(fields=["epoch", "xid"], name="audit_entry_sealing_idx"),
+        ]
+
+
+class AuditSeal(models.Model):
+    """A link of the chain that makes a change of sealed entries show: all entries of some transactions.
+
+    Belongs to no organization; holds hashes, counts and the ids of organizations.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    epoch = models.BigIntegerField()
+    xid_from = TransactionId()  # inclusive
+    xid_to = TransactionId()  # exclusive
+    entries = models.IntegerField()
+    organization_roots = models.JSONField()  # organization -> [entries, root in hexadecimal digits]
+    root = models.BinaryField()
+    prev_hash = models.BinaryField()
+    hash = models.BinaryField()
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_seal"

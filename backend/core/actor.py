@@ -18,6 +18,18 @@ class Role(StrEnum):
     SERVICE = "SERVICE"
 
 
+class Purpose(StrEnum):
+    """What a request says that it is for; a closed list, so that nothing about a person gets into the audit trail."""
+
+    TREATMENT = "TREATMENT"
+    PAYMENT = "PAYMENT"
+    OPERATIONS = "OPERATIONS"
+    AUDIT = "AUDIT"
+    LEGAL = "LEGAL"
+    RESEARCH = "RESEARCH"
+    SUPPORT = "SUPPORT"
+
+
 class Right(StrEnum):
     """One row of the matrix of rights; also the scopes that an API token of a SERVICE can be given."""
 
@@ -81,6 +93,7 @@ class Actor:
     scopes: frozenset[Right] = field(default_factory=frozenset)
     purpose: str | None = None
     request_id: str = ""
+    operation_name: str = ""
 
     @property
     def rights(self) -> frozenset[Right]:

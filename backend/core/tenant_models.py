@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 from django.db.models.functions import Now
 
-from backend.core.constraints import TenantPolicy, TenantReference
+from backend.core.constraints import ChangeAudit, TenantPolicy, TenantReference
 from backend.core.ids import uuid7
 
 
@@ -24,7 +24,10 @@ def _declare(model: type[models.Model], constraint: models.BaseConstraint) -> No
 
 
 class OrganizationKey(models.ForeignKey[Any, Any]):
-    """The tenant of a row. Brings the policy and the unique (organization, id) that composite references need."""
+    """The tenant of a row. Brings the policy, the change audit and the unique (organization, id) that references need.
+
+    A model with `change_audit = False` is not audited: the audit entries themselves.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         # Every index of a tenant table starts with the organization: one of its own would never be used.
@@ -46,6 +49,8 @@ class OrganizationKey(models.ForeignKey[Any, Any]):
         table = cls._meta.db_table
         _declare(cls, models.UniqueConstraint(fields=["organization", "id"], name=f"{table}_organization_id_uq"))
         _declare(cls, TenantPolicy(name=f"{table}_tenant"))
+        if getattr(cls, "change_audit", True):
+            _declare(cls, ChangeAudit(name=f"{table}_audit"))
 
 
 class TenantForeignKey(models.ForeignKey[Any, Any]):
