@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from schema.mutation_root import Mutation
+from schema.protection import protect
 from schema.queries import Query
 from schema.scalars import SCALARS
 
@@ -24,14 +25,20 @@ class DriftgraphSchema(strawberry.Schema):
 def build_schema() -> strawberry.Schema:
     """The schema of the API."""
     logging.getLogger("strawberry.execution").setLevel(logging.CRITICAL)
-    return DriftgraphSchema(
+    found = DriftgraphSchema(
         query=Query,
         mutation=Mutation,
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+    protect(_core(found))
+    return found
 
 
 def core_schema() -> GraphQLSchema:
     """The same as graphql-core sees it."""
-    found: GraphQLSchema = build_schema()._schema  # noqa: SLF001 - Strawberry's documented way to it
+    return _core(build_schema())
+
+
+def _core(schema: strawberry.Schema) -> GraphQLSchema:
+    found: GraphQLSchema = schema._schema  # noqa: SLF001 - Strawberry's documented way to it
     return found

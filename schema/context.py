@@ -1,14 +1,20 @@
 """What one operation knows: who asks, its snapshot, its loaders, and the threads that write."""
 
 import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.db import models
 
 from backend.core.actor import Actor
 from backend.core.errors import Unauthenticated
 from backend.db.reads import Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.loaders.request import Loaders
+from schema.protection import Protection
 
 
 @dataclass(slots=True)
@@ -22,14 +28,21 @@ class Context:
     idempotency_key: str | None = None
     started: float = field(default_factory=time.monotonic)
     loaders: Loaders = field(init=False)
+    shown: defaultdict[type[models.Model], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
+    """Which objects of protected types the answer is made of."""
 
     def __post_init__(self) -> None:
-        self.loaders = Loaders(self.snapshot)
+        self.loaders = Loaders(self.snapshot, self.note)
+
+    def note(self, model: type[models.Model], keys: Iterable[uuid.UUID]) -> None:
+        """Remembers which objects are shown, where an account of it is to be given."""
+        if model in Protection.models:
+            self.shown[model].update(keys)
 
     async def restart(self) -> None:
         """Ends the snapshot, so that what is read from here on sees what was written."""
         await self.snapshot.close()
-        self.loaders = Loaders(self.snapshot)
+        self.loaders = Loaders(self.snapshot, self.note)
 
     @property
     def actor(self) -> Actor:

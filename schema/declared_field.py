@@ -168,7 +168,7 @@ def _root_page(
 ) -> Awaitable[list[Any]]:
     query = page_query(declaration.source, arguments)
     if not declaration.parent_tag:
-        return root_page(context.snapshot, query)
+        return root_page(context.snapshot, query, context.note)
     kind = NodeKinds.by_tag[declaration.parent_tag]
     parent = decode_id_of(arguments["parent"], declaration.parent_tag, expected=kind.type_name)
     return context.loaders.pages(query, [parent])

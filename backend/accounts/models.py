@@ -117,6 +117,8 @@ class Membership(TenantModel):
 class ApiToken(TenantModel):
     """A program's key: only the SHA-256 of its secret is kept."""
 
+    signs_of_life = ("last_used_at",)
+
     name = models.TextField()
     hash = models.BinaryField(unique=True)
     role = models.TextField(choices=[(role.value, role.value.title()) for role in Role], default=Role.SERVICE)

@@ -80,6 +80,8 @@ class FindingSeverity(models.IntegerChoices):
 class AgentRun(TenantModel):
     """One execution of an auditor."""
 
+    signs_of_life = ("heartbeat_at",)
+
     agent = TenantForeignKey(Agent)
     trigger = models.TextField(choices=Trigger.choices)
     status = models.TextField(choices=AgentRunStatus.choices, default=AgentRunStatus.RUNNING)

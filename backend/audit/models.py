@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from backend.core.actor import Role
 from backend.core.constraints import OrderIndex, one_of
-from backend.core.tenant_models import TenantModel
+from backend.core.tenant_models import OrganizationKey, TenantModel
 
 
 class TransactionId(models.Field):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -42,6 +42,7 @@ class AuditEntry(TenantModel):
 
     change_audit = False
 
+    organization = OrganizationKey(db_constraint=False)  # the trail outlives the organization
     at = models.DateTimeField(db_default=Now())
     actor_id = models.UUIDField(null=True)  # user; null: a token or the product itself
     token_id = models.UUIDField(null=True)

@@ -1,6 +1,6 @@
 """What tenant tables owe the database, declared on the models so that makemigrations writes it. No field lives here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -73,25 +73,27 @@ class ChangeAudit(_DatabaseRule):
 
     They belong to the statement, not to the row: an import of 100,000 rows makes one entry. The function stands in the
     migrations of `audit`, on which the one that creates the first of these depends. `tenant` is the column that says
-    whose rows they are.
+    whose rows they are; a change of none but the `signs` of life is no entry.
     """
 
-    def __init__(self, *, name: str, tenant: str = "organization_id") -> None:
-        self.tenant = tenant
+    def __init__(self, *, name: str, tenant: str = "organization_id", signs: Sequence[str] = ()) -> None:
+        self.tenant, self.signs = tenant, tuple(signs)
         super().__init__(name=name)
 
     def deconstruct(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         """The arguments for the migration file."""
         path, args, kwargs = super().deconstruct()
-        return path, tuple(args), {**kwargs, "tenant": self.tenant}
+        signs = {"signs": self.signs} if self.signs else {}
+        return path, tuple(args), {**kwargs, "tenant": self.tenant, **signs}
 
     def create_sql(self, model: type[models.Model] | None, schema_editor: BaseDatabaseSchemaEditor | None) -> str:
         """CREATE TRIGGER, once for each kind of statement: PostgreSQL gives no rows to one for several."""
         assert model is not None and schema_editor is not None
         table = schema_editor.quote_name(model._meta.db_table)
+        arguments = ", ".join(f"'{column}'" for column in (self.tenant, *self.signs))
         return "; ".join(
             f"CREATE TRIGGER {schema_editor.quote_name(f'{self.name}_{event.lower()}')} AFTER {event} ON {table}"
-            f" REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION audit_change('{self.tenant}')"
+            f" REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION audit_change({arguments})"
             for event, rows in _EVENTS.items()
         )
 

@@ -26,7 +26,8 @@ def _declare(model: type[models.Model], constraint: models.BaseConstraint) -> No
 class OrganizationKey(models.ForeignKey[Any, Any]):
     """The tenant of a row. Brings the policy, the change audit and the unique (organization, id) that references need.
 
-    A model with `change_audit = False` is not audited: the audit entries themselves.
+    A model with `change_audit = False` is not audited: the audit entries themselves. Columns in `signs_of_life` change
+    all the time and mean nothing alone.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -50,7 +51,7 @@ class OrganizationKey(models.ForeignKey[Any, Any]):
         _declare(cls, models.UniqueConstraint(fields=["organization", "id"], name=f"{table}_organization_id_uq"))
         _declare(cls, TenantPolicy(name=f"{table}_tenant"))
         if getattr(cls, "change_audit", True):
-            _declare(cls, ChangeAudit(name=f"{table}_audit"))
+            _declare(cls, ChangeAudit(name=f"{table}_audit", signs=getattr(cls, "signs_of_life", ())))
 
 
 class TenantForeignKey(models.ForeignKey[Any, Any]):

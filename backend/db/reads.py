@@ -1,4 +1,7 @@
-"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API comes here; no write does."""
+"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API comes here.
+
+Of writes only the account of a read does: it is one statement, and the answer waits for it.
+"""
 
 import asyncio
 import time
@@ -141,6 +144,20 @@ class Snapshot:
             if last:
                 await self.close()
             return found
+
+    async def append(self, query: TextQuery) -> list[TextRow]:
+        """The rows of a statement that writes, after the snapshot's transaction and in one of its own.
+
+        It may be sent twice where the connection broke: it must bring its own keys.
+
+        Raises:
+            As `rows`; psycopg.Error where PostgreSQL refuses it.
+
+        SQL: 1.
+        """
+        async with self._in_turn():
+            await self.close()
+            return _text_rows((await self._retrying(lambda: self._whole([query])))[0])
 
     async def verify(self) -> None:
         """Looks at the premise where no statement has done so.

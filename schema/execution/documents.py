@@ -22,6 +22,7 @@ from graphql import (
 from backend.core.least_recent import LeastRecent
 from schema.build import core_schema
 from schema.cost.pricing import Price, Pricing, amount, defaults, sizing_variables
+from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
@@ -39,6 +40,7 @@ class Prepared:
     """One operation of a document, ready to be executed any number of times."""
 
     schema: GraphQLSchema
+    text: str
     document: DocumentNode
     operation: OperationDefinitionNode
     fragments: dict[str, FragmentDefinitionNode]
@@ -49,11 +51,24 @@ class Prepared:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of variables, not coerced
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
     prices: LeastRecent[Hashable, Price] = field(default_factory=lambda: LeastRecent(_FORMS))
+    selections: LeastRecent[Hashable, Selected] = field(default_factory=lambda: LeastRecent(_FORMS))
 
     @property
     def kind(self) -> OperationType:
         """Query, mutation or subscription."""
         return self.operation.operation
+
+    def protected(self, values: Mapping[str, Any]) -> Selected:
+        """What of protected types is selected, by the values of the variables in @skip and @include."""
+        names = self.conditions.variables
+        conditions = {name: values[name] for name in names if name in values}
+        root = self.schema.get_root_type(self.kind)
+        if root is None:
+            raise TypeError("the schema lacks the operation's type")
+        return self.selections.get(
+            tuple(values.get(name) for name in names),
+            lambda: selected(self.schema, self.fragments, conditions, root, self.operation.selection_set),
+        )
 
     @property
     def name(self) -> str | None:
@@ -112,9 +127,10 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     errors = validate(schema, document, max_errors=_ERRORS)
     if errors:
-        return Prepared(schema, document, operation, fragments, errors, Conditions(), None)
+        return Prepared(schema, text, document, operation, fragments, errors, Conditions(), None)
     return Prepared(
         schema,
+        text,
         document,
         operation,
         fragments,

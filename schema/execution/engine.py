@@ -17,6 +17,7 @@ from backend.core.errors import AppError, Unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.reads import AnswerOutdated
 from schema.context import Context
+from schema.execution.accounting import give_account
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled
 from schema.execution.core import RefusedVariables, coerced, executor, reference
@@ -51,14 +52,29 @@ class Form:
 
 
 async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
-    """The answer to an operation.
+    """The answer to an operation, of which account has been given where it shows what is protected.
 
     Raises:
         DeadlineExceeded, Unavailable: the database did not answer in time, or not at all.
         AnswerOutdated: the snapshot's premise does not hold; nothing of the answer may be used.
+        PurposeMissing, AccountNotWritten: the answer may not leave.
     """
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
+    answer = await _executed(prepared, raw_variables, context)
+    actor = context.principal
+    if actor is None or answer.data is None:
+        return answer
+    values = {}
+    if prepared.conditions.variables:
+        values = coerced(prepared.coercion.values(raw_variables))
+    protected = prepared.protected(values)
+    if protected.fields:
+        await give_account(context, actor, prepared.text, protected, answer.errors)
+    return answer
+
+
+async def _executed(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
         result = await reference(prepared.document, prepared.name, raw_variables, context)
@@ -138,6 +154,7 @@ async def _texts(form: Form, variables: VariableValues, context: Context, rows: 
     found: dict[str, bytes] = {}
     for key, one in ready.items():
         count = len(one.plan.queries)
+        context.note(one.plan.model, one.plan.shown(results[:count]))
         found[key] = one.plan.render(results[:count])
         rows[key] = one.plan.rows(results)
         results = results[count:]

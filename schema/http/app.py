@@ -13,7 +13,8 @@ import orjson
 from django.conf import settings
 from graphql import GraphQLError, OperationType
 
-from backend.core.errors import AppError, DeadlineExceeded, Unavailable
+from backend.core.actor import Purpose
+from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
 from backend.db.reads import AnswerOutdated, Reads
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
@@ -32,6 +33,12 @@ from schema.limits import refuse_nul
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
 _UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
+_PURPOSE = "driftgraph-purpose"
+_NAME_LENGTH = 200  # characters of an operation's name that the audit trail keeps
+
+
+class UnknownPurpose(BadUserInput):
+    """The header {header} must be one of {known}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Asked:
     prepared: Prepared
     variables: dict[str, Any] | None
     headers: Headers
+    purpose: str | None
     request_id: str
     writes: RequestWrites
     address: str
@@ -96,6 +104,7 @@ class GraphQLApp:
         writes = RequestWrites(self._writes)
         try:
             try:
+                purpose = _purpose(headers)
                 refuse_nul(request.variables)
                 text = self._documents.text(request.query, request.document_id, request.persisted)
                 async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
@@ -108,7 +117,7 @@ class GraphQLApp:
                 return _answer(_refused(error), request_id, media_type)
             if scope["method"] == "GET" and operation.kind is not OperationType.QUERY:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(operation, request.variables, headers, request_id, writes, _address(scope))
+            asked = Asked(operation, request.variables, headers, purpose, request_id, writes, _address(scope))
             result = await _while_client_waits(self._execute(asked, who), receive)
             if scope["method"] == "GET" and result.data is not None and not result.errors:
                 return cacheable(who.actor, text, result.data, headers, media_type)
@@ -173,6 +182,9 @@ class GraphQLApp:
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
         actor = who.actor
+        if actor is not None:
+            name = (asked.prepared.name or "")[:_NAME_LENGTH]
+            actor = replace(actor, purpose=asked.purpose, request_id=asked.request_id, operation_name=name)
         async with self._reads.snapshot(actor.organization_id if actor else None, premise=who.premise) as snapshot:
             context = Context(
                 snapshot=snapshot,
@@ -184,6 +196,20 @@ class GraphQLApp:
             answer = await execute(asked.prepared, asked.variables, context)
             await snapshot.verify()
         return answer
+
+
+def _purpose(headers: Headers) -> str | None:
+    """What the request is for.
+
+    Raises:
+        UnknownPurpose: none of those that there are.
+    """
+    text = headers.get(_PURPOSE)
+    if not text:
+        return None
+    if text not in Purpose.__members__:
+        raise UnknownPurpose(header=_PURPOSE, known=", ".join(Purpose))
+    return text
 
 
 async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answer:

@@ -13,7 +13,7 @@ from django.db import models
 
 from backend.db.reads import Snapshot
 from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader
-from schema.relay.pages import Count, Page, PageQuery, bounded
+from schema.relay.pages import Count, Note, Page, PageQuery, bounded
 
 Key = uuid.UUID | None
 BatchFunction = Callable[[list[uuid.UUID]], Coroutine[Any, Any, list[Any]]]
@@ -68,8 +68,9 @@ class Loaders:
     two aliases with different arguments is two statements, whatever the number of parents.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, note: Note) -> None:
         self.snapshot = snapshot
+        self._note = note
         self._loaders: dict[Hashable, DataLoader[tuple[Key, ...], list[Any]]] = {}
 
     def _load(self, name: Hashable, keys: Sequence[Key], batch: Callable[[], BatchFunction]) -> Awaitable[list[Any]]:
@@ -127,6 +128,7 @@ class Loaders:
             )
             found = await self.snapshot.rows(statement.text, statement.bind({"keys": list(keys)}))
             rows = {row.pk: row for row in map(read, found)}
+            self._note(model, rows)
             return [rows.get(key) for key in keys]
 
         return load
@@ -136,11 +138,13 @@ class Loaders:
             statement = STATEMENTS.get(
                 ("many", name), lambda: compiled(queryset().filter(**{f"{parent}__any_of": Slot("keys")}))
             )
-            read = row_reader(queryset().model)
+            model = queryset().model
+            read = row_reader(model)
             groups: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
             for row in await self.snapshot.rows(statement.text, statement.bind({"keys": list(keys)})):
                 instance = read(row)
                 groups[getattr(instance, parent)].append(instance)
+            self._note(model, [row.pk for rows in groups.values() for row in rows])
             return [groups[key] for key in keys]
 
         return load
@@ -154,7 +158,8 @@ class Loaders:
                 for ordinal, *row in await self._lateral(query.statement(), parents, values):
                     pages[ordinal - 1].append(read(row))
             return [
-                Page(query, rows, self._counter(query, parent)) for parent, rows in zip(parents, pages, strict=True)
+                Page(query, rows, self._counter(query, parent), self._note)
+                for parent, rows in zip(parents, pages, strict=True)
             ]
 
         return load

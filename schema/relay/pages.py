@@ -1,7 +1,8 @@
 """One page of a list: its statements (root and nested), its rows, and what it says about its neighbours."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -15,6 +16,9 @@ from backend.db.reads import Snapshot
 from backend.db.sql import STATEMENTS, ParentKey, Slot, Statement, compiled, lateral, row_reader
 from schema.filters.lookups import Translated
 from schema.relay.keyset import Keyset, PageArguments
+
+Note = Callable[[type[models.Model], Iterable[uuid.UUID]], None]
+"""Is told which rows of a model are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +134,26 @@ class Count:
 class Page:
     """A page of rows in the order asked for; the source object of a connection."""
 
-    def __init__(self, query: PageQuery, rows: list[models.Model], count: Callable[[], Awaitable[Count]]) -> None:
+    def __init__(
+        self, query: PageQuery, rows: list[models.Model], count: Callable[[], Awaitable[Count]], note: Note
+    ) -> None:
         size, backward = query.arguments.size, query.arguments.backward
         more = len(rows) > size
         kept = rows[:size]
-        self.nodes = kept[::-1] if backward else kept
+        self._nodes = kept[::-1] if backward else kept
+        self._note, self._model = note, query.source.model
         self._keyset = query.keyset
         self._count = count
         self._counted: asyncio.Future[Count] | None = None
         # At the far end nobody asked: a cursor was given, so at least the row it names lies there.
         self.has_next_page = query.arguments.before is not None if backward else more
         self.has_previous_page = more if backward else query.arguments.after is not None
+
+    @cached_property
+    def nodes(self) -> list[models.Model]:
+        """The rows."""
+        self._note(self._model, [node.pk for node in self._nodes])
+        return self._nodes
 
     @cached_property
     def edges(self) -> list[Edge]:
@@ -179,7 +192,7 @@ def bounded(value: int) -> Count:
     return Count(min(value, cap), exact=value <= cap)
 
 
-async def root_page(snapshot: Snapshot, query: PageQuery) -> list[Page]:
+async def root_page(snapshot: Snapshot, query: PageQuery, note: Note) -> list[Page]:
     """A page of a root list, which has one parent: the root.
 
     SQL: 1, and 1 more if the total is asked for.
@@ -197,4 +210,4 @@ async def root_page(snapshot: Snapshot, query: PageQuery) -> list[Page]:
         statement = query.statement()
         read = row_reader(query.source.model)
         found = [read(row) for row in await snapshot.rows(statement.text, statement.bind(values))]
-    return [Page(query, found, count)]
+    return [Page(query, found, count, note)]

@@ -19,7 +19,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="apitoken",
-            constraint=backend.core.constraints.ChangeAudit(name="api_token_audit", tenant="organization_id"),
+            constraint=backend.core.constraints.ChangeAudit(
+                name="api_token_audit", tenant="organization_id", signs=("last_used_at",)
+            ),
         ),
         migrations.AddConstraint(
             model_name="idempotencykey",

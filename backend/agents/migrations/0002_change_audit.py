@@ -22,7 +22,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="agentrun",
-            constraint=backend.core.constraints.ChangeAudit(name="agent_run_audit", tenant="organization_id"),
+            constraint=backend.core.constraints.ChangeAudit(
+                name="agent_run_audit", tenant="organization_id", signs=("heartbeat_at",)
+            ),
         ),
         migrations.AddConstraint(
             model_name="finding",

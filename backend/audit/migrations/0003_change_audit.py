@@ -8,6 +8,7 @@ import django.contrib.postgres.fields
 from django.db import migrations, models
 
 import backend.audit.models
+from backend.core.tenant_models import OrganizationKey
 
 ENTRIES = """
 CREATE FUNCTION audit_epoch() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
@@ -56,6 +57,9 @@ BEGIN
     SELECT coalesce(array_agg(DISTINCT here || '.' || c.key), '{}') INTO columns
     FROM former f JOIN changed n ON n.id = f.id CROSS JOIN LATERAL jsonb_each(to_jsonb(n)) c
     WHERE c.value IS DISTINCT FROM to_jsonb(f) -> c.key;
+    IF columns <> '{}' AND columns <@ (SELECT array_agg(here || '.' || s.name) FROM unnest(TG_ARGV[1:]) s (name)) THEN
+      RETURN NULL;
+    END IF;
   END IF;
   IF TG_ARGV[0] = 'id' THEN
     PERFORM audit_change_write(n.id, act, here, ARRAY[n.id], 1, NULL, columns) FROM changed n;
@@ -184,5 +188,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField("auditentry", "objects_digest", models.BinaryField(null=True)),
         migrations.AlterField("auditentry", "actor_role", models.TextField(null=True)),
+        migrations.AlterField(
+            "auditentry",
+            "organization",
+            OrganizationKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=models.PROTECT,
+                related_name="+",
+                to="accounts.organization",
+            ),
+        ),
         migrations.RunSQL([ENTRIES, SEALS, RIGHTS], UNDO),
     ]

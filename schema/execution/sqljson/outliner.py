@@ -36,6 +36,7 @@ from schema.execution.sqljson.outline import (
     Total,
     Use,
 )
+from schema.protection import Protection
 
 _PAGE_INFO = frozenset({"hasNextPage", "hasPreviousPage", "startCursor", "endCursor"})
 
@@ -64,6 +65,12 @@ def _item(kind: Any) -> GraphQLObjectType:
     if not isinstance(found, GraphQLObjectType):
         raise NotPlain(f"an abstract type: {found}")
     return found
+
+
+def _seen_by_executor(model: type[models.Model]) -> None:
+    """Raises NotPlain where an account of the rows is to be given: below another row, their ids are inside a text."""
+    if model in Protection.models:
+        raise NotPlain("protected rows below others")
 
 
 class Outliner:
@@ -117,11 +124,14 @@ class Outliner:
         if isinstance(declaration, GlobalId):
             return Id(declaration.tag)
         if isinstance(declaration, ToOne):
+            _seen_by_executor(declaration.model)
             return One(declaration, required, self.row(kind, declaration.model, selection))
         return self._many(parent, declaration, kind, selection)
 
     def _many(self, parent: GraphQLObjectType, declaration: Any, kind: Any, selection: Selection) -> Part:
         """What is made of many rows: pages, short lists and grouped values."""
+        if isinstance(declaration, (ChildPage, ChildTop)):
+            _seen_by_executor(declaration.source.model)
         if isinstance(declaration, ChildPage):
             use = self.use(parent, selection)
             return Page(use, self.connection(kind, declaration.source.model, selection))
@@ -129,6 +139,7 @@ class Outliner:
             use = self.use(parent, selection)
             return First(use, declaration.single, self.row(kind, declaration.source.model, selection))
         if isinstance(declaration, ChildList):
+            _seen_by_executor(declaration.rows().model)
             return Many(declaration, self.row(kind, declaration.rows().model, selection))
         if isinstance(declaration, Aggregate):
             return self._grouped(declaration, kind, selection)

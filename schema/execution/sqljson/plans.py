@@ -1,18 +1,20 @@
 """What answers one plain root field: its statements, and how their rows become the JSON text of its value."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from django.conf import settings
-from django.db.models import Expression
+from django.db.models import Model
 
 from backend.db.reads import TextRow
 from backend.db.sql import Slot, Statement
 from schema.execution.sqljson.compiler import Compiler, PageCell, PageText
-from schema.execution.sqljson.outline import Bound, Page, Row, Use
+from schema.execution.sqljson.outline import Bound, Page, Row
 from schema.execution.sqljson.parameters import Parameter
 from schema.execution.sqljson.texts import MISFIT_BYTE, concat
+from schema.protection import Protection
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,26 @@ class Plan(Protocol):
     def queries(self) -> tuple[Query, ...]:
         """The statements, in the order in which `render` takes their rows."""
 
+    @property
+    def model(self) -> type[Model]:
+        """What the rows are of."""
+
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The JSON text of the field's value; with MISFIT_BYTE in it where the executor has to make an error."""
 
     def rows(self, results: Sequence[Sequence[TextRow]]) -> int:
         """How many rows the field's list has."""
+
+    def shown(self, results: Sequence[Sequence[TextRow]]) -> list[uuid.UUID]:
+        """The ids of its rows, where the model is protected; they stand in the last column."""
+
+
+def _key(model: type[Model], alias: str) -> list[str]:
+    return [f'{alias}."id"'] if model in Protection.models else []
+
+
+def _ids(rows: Sequence[TextRow]) -> list[uuid.UUID]:
+    return [uuid.UUID(row[-1].decode()) for row in rows if row[-1] is not None]
 
 
 def _query(compiler: Compiler, text: str) -> Query:
@@ -47,16 +64,17 @@ class RowPlan:
 
     queries: tuple[Query, ...]
     required: bool
+    model: type[Model]
 
     @classmethod
     def of(cls, row: Row, bounds: Sequence[Bound], *, required: bool) -> "RowPlan":
         """Compiles it; the first bound has the slot `id`."""
         compiler = Compiler(bounds)
         alias = compiler.alias()
-        cells = concat(compiler.row(row, alias))
+        cells = ", ".join([concat(compiler.row(row, alias)), *_key(row.model, alias)])
         key = compiler.placed(Statement("%s", (Slot("id"),)))
         text = f'SELECT {cells} FROM {row.model._meta.db_table} {alias} WHERE {alias}."id" = {key}'
-        return cls((_query(compiler, text),), required)
+        return cls((_query(compiler, text),), required, row.model)
 
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The object, or null."""
@@ -69,6 +87,10 @@ class RowPlan:
         """One or none."""
         return len(results[0])
 
+    def shown(self, results: Sequence[Sequence[TextRow]]) -> list[uuid.UUID]:
+        """The row's id."""
+        return _ids(results[0]) if self.model in Protection.models else []
+
 
 @dataclass(frozen=True, slots=True)
 class PagePlan:
@@ -79,7 +101,9 @@ class PagePlan:
     size: int
     backward: bool
     listed: bool  # whether the first statement reads the rows
-    cursor: int  # column of the cursor
+    cursor: int  # column of the cursor; there is none, and no id either, where rows only have to be there
+    model: type[Model]
+    keyed: bool
 
     @classmethod
     def of(cls, page: Page, bounds: Sequence[Bound]) -> "PagePlan":
@@ -90,15 +114,18 @@ class PagePlan:
         alias = compiler.alias()
         text = compiler.page(page.connection, page.use, alias)
         queries = []
+        keyed = page.connection.model in Protection.models and bool(text.lists or text.cursor)
         listed = bool(text.lists or text.cursor) or any(piece == PageCell("more") for piece in text.pieces)
         if listed:
-            queries.append(_rows(compiler, text, page.use, parent, alias))
+            columns = _columns(text, _key(page.connection.model, alias) if keyed else [])
+            queries.append(_query(compiler, f"SELECT {columns} FROM {compiler.rows_of(page.use, parent, alias)}"))
         if text.counted:
             counting = Compiler(bounds)
             queries.append(_query(counting, counting.count_of(page.use, parent)))
         pieces = tuple(piece.encode() if isinstance(piece, str) else piece for piece in text.pieces)
         arguments = query.arguments
-        return cls(tuple(queries), pieces, arguments.size, arguments.backward, listed, len(text.lists))
+        size, backward = arguments.size, arguments.backward
+        return cls(tuple(queries), pieces, size, backward, listed, len(text.lists), page.connection.model, keyed)
 
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The connection."""
@@ -115,6 +142,10 @@ class PagePlan:
     def rows(self, results: Sequence[Sequence[TextRow]]) -> int:
         """Those of the page; the one more that was read says only that there are others."""
         return min(len(results[0]), self.size) if self.listed else 0
+
+    def shown(self, results: Sequence[Sequence[TextRow]]) -> list[uuid.UUID]:
+        """The ids of the page's rows."""
+        return _ids(results[0][: self.size]) if self.keyed else []
 
     def _cell(self, piece: PageCell, rows: Sequence[TextRow], count: int, *, more: bool) -> bytes:
         cap = settings.ENVIRONMENT.count_cap
@@ -133,7 +164,5 @@ class PagePlan:
                 return b'"EXACT"' if count <= cap else b'"AT_LEAST"'
 
 
-def _rows(compiler: Compiler, text: PageText, use: Use, parent: Expression, alias: str) -> Query:
-    columns = [*text.lists, *([text.cursor] if text.cursor else [])] or ["''"]
-    source = compiler.rows_of(use, parent, alias)
-    return _query(compiler, f"SELECT {', '.join(columns)} FROM {source}")
+def _columns(text: PageText, key: Sequence[str]) -> str:
+    return ", ".join([*text.lists, *([text.cursor] if text.cursor else []), *key] or ["''"])

@@ -1,0 +1,126 @@
+"""Gives account of what an operation shows of protected types. The same for every way of execution; fail closed."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from graphql import (
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLObjectType,
+    GraphQLSchema,
+    SelectionSetNode,
+    get_named_type,
+    is_abstract_type,
+)
+
+from backend.audit.models import Outcome
+from backend.audit.reads import AccountNotWritten, PurposeMissing, Shown, account
+from backend.core.actor import Actor
+from backend.core.errors import Forbidden, Unavailable
+from schema.context import Context
+from schema.execution.selection import Selection, collect
+from schema.protection import Protection
+
+log = logging.getLogger("driftgraph.audit")
+
+
+@dataclass(slots=True)
+class Selected:
+    """Protected types that an operation selects, each with the labelled fields among what is selected of it."""
+
+    fields: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, name: str) -> set[str]:
+        """The labelled fields of a type, to be added to."""
+        return self.fields.setdefault(name, set())
+
+
+def selected(
+    schema: GraphQLSchema,
+    fragments: Mapping[str, FragmentDefinitionNode],
+    conditions: Mapping[str, Any],
+    root: GraphQLObjectType,
+    selection_set: SelectionSetNode,
+) -> Selected:
+    """What an operation selects of protected types; `conditions` are the values of the variables in @skip and @include.
+
+    Selected is enough: that there was nothing to show is worth an entry too. A page of such a type counts even where
+    only its size is asked for. Of an object whose type is open, such as that of `node(id:)`, `id` says nothing new.
+    """
+    walk = _Walk(schema, fragments, conditions)
+    walk.into(root, [selection_set])
+    return walk.found
+
+
+class _Walk:
+    def __init__(
+        self, schema: GraphQLSchema, fragments: Mapping[str, FragmentDefinitionNode], conditions: Mapping[str, Any]
+    ) -> None:
+        self._schema, self._fragments, self._conditions = schema, fragments, conditions
+        self.found = Selected()
+
+    def into(self, kind: GraphQLObjectType, sets: Iterable[SelectionSetNode]) -> None:
+        self._each(kind, self._collected(kind, sets))
+
+    def _collected(self, kind: GraphQLObjectType, sets: Iterable[SelectionSetNode]) -> list[Selection]:
+        found = collect(self._schema, self._fragments, self._conditions, kind, sets).values()
+        return [one for one in found if one.name in kind.fields]
+
+    def _each(self, kind: GraphQLObjectType, selections: list[Selection]) -> None:
+        protected = Protection.types.get(kind.name)
+        for one in selections:
+            if protected and one.name in protected.labelled:
+                self.found.add(kind.name).add(f"{kind.name}.{one.name}")
+            target = get_named_type(kind.fields[one.name].type)
+            sets = [node.selection_set for node in one.nodes if node.selection_set]
+            if isinstance(target, GraphQLObjectType):
+                self._reach(target)
+                self.into(target, sets)
+            elif is_abstract_type(target):
+                for possible in self._schema.get_possible_types(target):
+                    inner = self._collected(possible, sets)
+                    if any(selection.name != "id" for selection in inner):
+                        self._reach(possible)
+                        self._each(possible, inner)
+
+    def _reach(self, kind: GraphQLObjectType) -> None:
+        row = get_named_type(kind.fields["nodes"].type) if "nodes" in kind.fields else kind
+        if row.name in Protection.types:
+            self.found.add(row.name)
+
+
+async def give_account(
+    context: Context, actor: Actor, text: str, found: Selected, errors: Sequence[GraphQLError]
+) -> None:
+    """Returns when the entries are written, and the answer may leave.
+
+    Raises:
+        PurposeMissing: the organization wants to know what claim lines are read for.
+        AccountNotWritten: the audit trail takes no entries.
+
+    SQL: 1, in a transaction of its own.
+    """
+    shown = []
+    for name, fields in sorted(found.fields.items()):
+        protected = Protection.types[name]
+        keys = frozenset(context.shown.get(protected.model, ()))
+        table = protected.model._meta.db_table
+        shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level))
+    outcome = _outcome(errors)
+    try:
+        rows = await context.snapshot.append(account(actor, shown, hashlib.sha256(text.encode()).digest(), outcome))
+    except (psycopg.Error, Unavailable) as error:
+        log.error("request %s: its read was not recorded: %s", context.request_id, type(error).__name__)  # noqa: TRY400 - no values
+        raise AccountNotWritten from error
+    if outcome is not Outcome.DENIED and any(row[0] == b"DENIED" for row in rows):
+        raise PurposeMissing
+
+
+def _outcome(errors: Sequence[GraphQLError]) -> Outcome:
+    if any(isinstance(error.original_error, Forbidden) for error in errors):
+        return Outcome.DENIED
+    return Outcome.ERROR if errors else Outcome.OK

@@ -1,0 +1,219 @@
+"""Seals: whatever is done to sealed entries, or to the seals, is found, and its place named."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+
+from backend.accounts.models import Organization
+from backend.audit.sealing import seal_make
+from backend.audit.verification import Report, verify
+from backend.core.tenancy import acting_for
+from tests import factories as make
+from tests import server
+from tests.scratch_databases import ORGANIZATION, scratch_database
+
+FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
+_PAYER = (
+    "INSERT INTO payer (id, organization_id, code, name, kind, active, mapped)"
+    " VALUES (gen_random_uuid(), %s, %s, 'P', 'OTHER', true, true)"
+)
+
+
+class Trail:
+    """A database of its own, as its owner and as the server."""
+
+    def __init__(self, name: str) -> None:
+        self.owner = psycopg.connect(server.url("postgres", name), autocommit=True)
+        self.app = psycopg.connect(server.url("app", name), autocommit=True)
+        for number, key in enumerate((FIRST, SECOND)):
+            self.owner.execute(ORGANIZATION, [key, f"o{number}"])
+
+    def act(self, organization: uuid.UUID, *codes: str) -> None:
+        for code in codes:
+            with self.app.transaction():
+                self.app.execute("SELECT set_config('app.organization_id', %s, true)", [str(organization)])
+                self.app.execute(_PAYER, [organization, code])
+
+    def seal(self) -> dict[int, str]:
+        """What is published of the new seal."""
+        return dict(self.app.execute("SELECT seq, encode(hash, 'hex') FROM audit_seal_make()").fetchall())
+
+    def verify(self, published: dict[int, str] | None = None) -> Report:
+        return verify(self.app, published or {})
+
+    def spoil(self, statement: str) -> None:
+        """What only somebody with all power over the database can do."""
+        with self.owner.transaction():
+            self.owner.execute("SET LOCAL session_replication_role = replica")
+            assert self.owner.execute(statement).rowcount > 0
+
+    def spoiled(self, statement: str) -> Report:
+        """What is found after it; nothing of it stays."""
+        with self.owner.transaction(force_rollback=True):
+            self.spoil(statement)
+            return verify(self.owner, {})
+
+    def close(self) -> None:
+        self.owner.close()
+        self.app.close()
+
+
+@contextmanager
+def _trail() -> Iterator[Trail]:
+    """Three seals: of the organizations themselves with one payer, of two payers of each, of one more."""
+    with scratch_database() as name:
+        found = Trail(name)
+        try:
+            found.act(FIRST, "a")
+            found.seal()
+            found.act(FIRST, "b", "c")
+            found.act(SECOND, "b", "c")
+            found.seal()
+            found.act(FIRST, "d")
+            found.seal()
+            yield found
+        finally:
+            found.close()
+
+
+@pytest.fixture
+def trail(database: str) -> Iterator[Trail]:
+    with _trail() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def common_trail(database: str) -> Iterator[Trail]:
+    """One that no test changes for good."""
+    with _trail() as found:
+        yield found
+
+
+def test_an_untouched_trail_is_as_sealed(common_trail: Trail) -> None:
+    assert common_trail.seal() == {}  # nothing new
+
+    report = common_trail.verify()
+
+    assert (report.seals, report.entries, report.unsealed, report.damages) == (3, 8, 0, [])
+
+
+def test_what_an_open_transaction_wrote_is_sealed_later(trail: Trail) -> None:
+    with trail.owner.transaction():
+        trail.owner.execute(_PAYER, [FIRST, "slow"])
+        trail.act(FIRST, "fast")
+        assert trail.seal() == {}
+        assert trail.verify().unsealed == 1
+
+    assert list(trail.seal()) == [4]
+    assert (trail.verify().entries, trail.verify().damages) == (10, [])
+
+
+_CODE_C = "FROM payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'c' AND e.organization_id = '{}'"
+
+_AGAIN = "(jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid()))).*"
+
+
+@pytest.mark.parametrize(
+    ("statement", "place", "what"),
+    [
+        (f"UPDATE audit_entry e SET actor_role = 'OWNER' {_CODE_C.format(SECOND)}", 2, "at least one was changed"),
+        (f"UPDATE audit_entry e SET at = at - interval '1 day' {_CODE_C.format(FIRST)}", 2, "at least one was changed"),
+        (f"DELETE FROM audit_entry e USING {_CODE_C.format(FIRST)[5:]}", 2, "1 entries where 2 were sealed"),
+        (
+            f"INSERT INTO audit_entry SELECT {_AGAIN} {_CODE_C.format(FIRST).replace('FROM', 'FROM audit_entry e,')}",
+            2,
+            "3 entries where 2 were sealed",
+        ),
+        ("DELETE FROM audit_entry e USING payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'd'", 3, "0 entries"),
+        ("UPDATE audit_entry SET epoch = 7 WHERE object_type = 'payer'", 1, "entries where"),
+        ("DELETE FROM audit_seal WHERE seq = 2", 2, "seal 2 is missing"),
+        ("DELETE FROM audit_seal WHERE seq = 1", 1, "seal 1 is missing"),
+        ("UPDATE audit_seal SET sealed_at = sealed_at - interval '1 day' WHERE seq = 2", 2, "was changed"),
+        ("UPDATE audit_seal SET organization_roots = '{}' WHERE seq = 3", 3, "was changed"),
+        ("UPDATE audit_seal SET prev_hash = '' WHERE seq = 2", 2, "does not follow"),
+    ],
+)
+def test_the_first_damaged_place_is_named(common_trail: Trail, statement: str, place: int, what: str) -> None:
+    first = common_trail.spoiled(statement).damages[0]
+
+    assert first.seq == place
+    assert what in first.what
+
+
+def test_a_seal_made_anew_over_changed_entries_breaks_the_chain(trail: Trail) -> None:
+    trail.spoil("DELETE FROM audit_seal WHERE seq = 3")
+    trail.spoil("DELETE FROM audit_entry e USING payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'c'")
+    trail.spoil("DELETE FROM audit_seal WHERE seq = 2")
+    trail.act(FIRST, "e")
+    trail.seal()
+    kept = trail.verify()
+    assert kept.damages == []  # nothing in the database tells of it
+
+    trail.act(FIRST, "f")
+    assert trail.verify({2: "0" * 64}).damages[0].what == "seal 2 is not the one that was published"
+
+
+def test_a_truncated_tail_is_found_by_what_was_published(trail: Trail) -> None:
+    trail.act(FIRST, "e")
+    published = trail.seal()
+    trail.spoil("DELETE FROM audit_seal WHERE seq = 4")
+    trail.spoil("DELETE FROM audit_entry e USING payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'e'")
+
+    assert trail.verify().damages == []
+    assert trail.verify(published).damages[0].what == "seal 4, which was published, is missing"
+
+
+def test_after_a_restore_into_another_cluster_the_chain_goes_on(trail: Trail) -> None:
+    """Transaction ids begin anew there: the numbers of new entries lie below what is sealed."""
+    trail.act(FIRST, "left over")
+    trail.owner.execute("CREATE OR REPLACE FUNCTION audit_epoch() RETURNS bigint LANGUAGE sql AS 'SELECT 42::bigint'")
+    trail.act(FIRST, "new")
+
+    sealed = [trail.seal(), trail.seal(), trail.seal()]
+
+    assert [list(one) for one in sealed] == [[4], [5], []]
+    epochs = trail.app.execute("SELECT epoch, xid_from::text FROM audit_seal ORDER BY seq").fetchall()
+    assert epochs[3][0] == epochs[2][0] != 42
+    assert epochs[4] == (42, "0")
+    assert (trail.verify().entries, trail.verify().damages) == (10, [])
+
+
+def test_two_sealers_at_once_make_one_seal(trail: Trail) -> None:
+    trail.act(FIRST, "e")
+    with trail.app.transaction():
+        assert list(trail.seal()) == [4]
+        other = trail.owner.execute("SELECT count(*) FROM audit_seal_make()").fetchone()
+
+    assert other == (0,)
+
+
+def test_the_command_says_whether_the_trail_is_as_sealed(
+    organization: Organization, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with acting_for(organization.id):
+        make.payer(organization)
+    caplog.set_level("INFO", "driftgraph.audit")
+    seal = seal_make()
+    assert seal is not None
+    log = tmp_path / "server.log"
+    log.write_text(caplog.text)
+    told = StringIO()
+
+    call_command("verify_audit", published=log, stdout=told)
+
+    assert f"audit seal {seal.seq} {seal.hash}" in caplog.text
+    assert told.getvalue().startswith("as sealed: ")
+    log.write_text(f"audit seal {seal.seq + 1} {'0' * 64}\n")
+    with pytest.raises(CommandError, match=f"damaged: seal {seal.seq + 1}, which was published") as damaged:
+        call_command("verify_audit", published=log)
+    assert damaged.value.returncode == 1
+    log.write_text("nothing of that kind")
+    with pytest.raises(CommandError, match="names no seal") as nothing:
+        call_command("verify_audit", published=log)
+    assert nothing.value.returncode == 2
