@@ -3,6 +3,7 @@
 from backend.accounts import models as accounts
 from backend.agents import models as agents
 from backend.alerts import models as alerts
+from backend.audit import models as audit
 from backend.claims import models as claims
 from backend.core.actor import Role
 from backend.drift import models as drift
@@ -28,6 +29,16 @@ described(
         "AUDITOR": "Reads aggregates, agent runs and the audit trail.",
         "SERVICE": "A program: what the scopes of its token say.",
     },
+)
+described(
+    audit.Outcome,
+    "How an audited act ended.",
+    {
+        "OK": "It was done.",
+        "DENIED": "It was refused: a right or the purpose was missing.",
+        "ERROR": "It failed, or its answer has errors.",
+    },
+    name="AuditOutcome",
 )
 described(
     payers.PayerKind,

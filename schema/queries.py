@@ -16,6 +16,7 @@ from schema.cost.dry_run import OperationCost, operation_cost
 from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
 from schema.declared_field import load_node
 from schema.filters.agents import AgentFilter, AgentRunFilter, FindingStateFilter
+from schema.filters.audit import AuditEntryFilter
 from schema.filters.claims import ClaimFilter, ImportBatchFilter
 from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTestFilter
 from schema.filters.payers import PayerFilter
@@ -24,6 +25,7 @@ from schema.relay.ids import MalformedId, decode_id
 from schema.relay.node import Node
 from schema.types import agents as agent_types
 from schema.types import alerts as alert_types
+from schema.types import audit as audit_types
 from schema.types import claims as claim_types
 from schema.types import drift as drift_types
 from schema.types import payers as payer_types
@@ -64,6 +66,12 @@ class Query:
         "Runs of automated auditors.", agent_types.RUNS, right=Right.AGENTS_READ, filter_type=AgentRunFilter
     )
     alerts: Connection[alert_types.Alert] = root_list("Alerts raised by rules.", alert_types.ALERTS, right=Right.READ)
+    audit_entries: Connection[audit_types.AuditEntry] = root_list(
+        "Who did and saw what. For owners, administrators and auditors.",
+        audit_types.ENTRIES,
+        right=Right.AUDIT_READ,
+        filter_type=AuditEntryFilter,
+    )
     claims: Connection[claim_types.Claim] = root_list(
         "Current versions of claim lines. PHI.", claim_types.CLAIMS, right=Right.CLAIMS_READ, filter_type=ClaimFilter
     )

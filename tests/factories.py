@@ -8,6 +8,7 @@ from typing import Any
 from backend.accounts.models import Organization
 from backend.agents.models import Agent, AgentMetric, AgentRun, Finding, FindingState
 from backend.alerts.models import Alert, AlertRule
+from backend.audit.models import AuditEntry
 from backend.claims.models import Claim, ImportBatch, ImportIssue, QualityReport
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
@@ -245,5 +246,6 @@ def every_node(organization: Organization) -> dict[str, uuid.UUID]:
             "QR": quality_report(source),
             "AR": (rule := alert_rule(organization)),
             "AL": alert(event, rule),
+            "AE": AuditEntry.objects.earliest("at"),
         }
         return {tag: row.pk for tag, row in rows.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Expression, Field, Lookup
 from django.db.models.base import ModelState
@@ -56,6 +57,19 @@ class AnyOf(Lookup):
         left, left_parameters = self.process_lhs(compiler, connection)
         right, right_parameters = compiler.compile(self.rhs)
         return f"{left} = ANY({right})", [*left_parameters, *right_parameters]
+
+
+@ArrayField.register_lookup
+class Holds(AnyOf):
+    """`value = ANY(column)` of an array column."""
+
+    lookup_name = "holds"
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
+        """Right side, then the column."""
+        column, parameters = self.process_lhs(compiler, connection)
+        value, values = compiler.compile(self.rhs)
+        return f"{value} = ANY({column})", [*values, *parameters]
 
 
 @dataclass(frozen=True, slots=True)

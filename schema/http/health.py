@@ -1,4 +1,7 @@
-"""`/healthz`: the process answers. `/readyz`: the database answers too, and every migration has been applied."""
+"""`/healthz`: the process answers. `/readyz`: the database answers too, and every migration has been applied.
+
+`/readyz` shows the latest seal of the audit trail: whoever keeps what it says can tell whether the trail was cut short.
+"""
 
 import orjson
 from psycopg.errors import UndefinedTable
@@ -8,6 +11,7 @@ from backend.core.migrated import known_migrations
 from backend.db.reads import Reads
 from schema.http.messages import RETRY_AFTER, Response
 
+_LATEST_SEAL = "SELECT seq, encode(hash, 'hex'), sealed_at FROM audit_seal ORDER BY seq DESC LIMIT 1"
 _HEADERS = {"content-type": "application/json", "cache-control": "no-store"}
 
 
@@ -21,12 +25,15 @@ async def health(path: str, reads: Reads) -> Response:
     try:
         async with reads.snapshot(None, seconds=2) as snapshot:
             applied = set(await snapshot.rows("SELECT app, name FROM django_migrations"))
+            pending = len(known_migrations() - applied)
+            seals = [] if pending else await snapshot.rows(_LATEST_SEAL)
     except UndefinedTable:
-        applied = set()
+        pending, seals = len(known_migrations()), []
     except AppError as error:
         body = {"status": "unavailable", "code": error.code, "reason": error.message}
         return Response(503, orjson.dumps(body), {**_HEADERS, **RETRY_AFTER})
-    if pending := len(known_migrations() - applied):
+    if pending:
         missing = {"status": "unavailable", "pendingMigrations": pending}
         return Response(503, orjson.dumps(missing), {**_HEADERS, **RETRY_AFTER})
-    return Response(200, orjson.dumps({"status": "ok"}), _HEADERS)
+    seal = dict(zip(("seq", "hash", "sealedAt"), seals[0], strict=True)) if seals else None
+    return Response(200, orjson.dumps({"status": "ok", "auditSeal": seal}), _HEADERS)

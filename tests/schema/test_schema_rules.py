@@ -148,7 +148,8 @@ async def test_no_node_of_another_organization_is_found(
 def _list_fields() -> list[str]:
     query = build_schema()._schema.query_type
     assert query is not None
-    return [name for name, field in query.fields.items() if "first" in field.args and name != "driftTests"]
+    others = ("auditEntries", "driftTests")  # in test_audit_entries.py: it is never empty; one run's alone
+    return [name for name, field in query.fields.items() if "first" in field.args and name not in others]
 
 
 @pytest.mark.parametrize("field", _list_fields())

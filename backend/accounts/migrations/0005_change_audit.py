@@ -8,7 +8,7 @@ import backend.core.constraints
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0004_folded_addresses_usable_settings"),
-        ("audit", "0003_change_audit"),
+        ("audit", "0004_functions"),
     ]
 
     operations = [

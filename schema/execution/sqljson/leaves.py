@@ -83,6 +83,7 @@ def _moment(value: str, missing: str | None) -> Parts:
 
 _WRITERS: dict[str, Writer] = {
     "String": _string,
+    "ID": _string,
     "Int": _number,
     "Float": _float,
     "Boolean": _boolean,

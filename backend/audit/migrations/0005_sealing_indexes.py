@@ -8,7 +8,7 @@ from backend.migration_safety.operations import AddIndex
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("audit", "0003_change_audit")]
+    dependencies = [("audit", "0004_functions")]
     operations = [
         AddIndex(
             "auditentry", OrderIndex(fields=["organization", "actor_id", "-at", "-id"], name="audit_entry_actor_idx")

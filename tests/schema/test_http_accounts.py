@@ -1,0 +1,99 @@
+"""What the audit trail learns of an HTTP request: who, which request, which operation, what for."""
+
+import datetime
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from backend.accounts.models import ApiToken, Organization
+from backend.accounts.services import secret_hash
+from backend.audit.models import AuditEntry
+from backend.audit.sealing import seal_make
+from backend.core.tenancy import acting_for
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
+from schema.http.app import GraphQLApp
+from schema.http.health import health
+from tests import factories as make
+from tests.threads import in_thread
+
+
+@pytest.fixture
+async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        yield client
+
+
+def _token(organization: Organization) -> dict[str, str]:
+    secret = "dg_" + organization.id.hex.ljust(43, "z")
+    with acting_for(organization.id):
+        make.payer(organization)
+        ApiToken.objects.create(
+            organization=organization,
+            name="accounts",
+            hash=secret_hash(secret),
+            role="ANALYST",
+            scopes=["claims:read", "read", "mappings"],
+            expires_at=datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1),
+        )
+    return {"authorization": f"Bearer {secret}"}
+
+
+def _entries(organization: Organization, **which: str) -> list[dict[str, Any]]:
+    kept = ("actor_role", "purpose", "operation_name", "request_id", "outcome")
+    with acting_for(organization.id):
+        token = ApiToken.objects.get().id
+        return list(AuditEntry.objects.filter(**which, token_id=token).order_by("at").values(*kept))
+
+
+async def test_a_read_is_recorded_with_its_request(http: httpx.AsyncClient, organization: Organization) -> None:
+    headers = await in_thread(_token, organization)
+
+    query = {"query": "query Look { claims { totalCount } }"}
+    seen = await http.post("/graphql", json=query, headers=headers | {"Driftgraph-Purpose": "PAYMENT"})
+    unsaid = await http.post("/graphql", json=query, headers=headers)
+
+    expected = {"actor_role": "ANALYST", "operation_name": "Look", "outcome": "OK"}
+    assert await in_thread(lambda: _entries(organization, action="read")) == [
+        {**expected, "purpose": "PAYMENT", "request_id": seen.headers["x-request-id"]},
+        {**expected, "purpose": "", "request_id": unsaid.headers["x-request-id"]},
+    ]
+
+
+async def test_a_change_is_recorded_with_its_request(http: httpx.AsyncClient, organization: Organization) -> None:
+    headers = await in_thread(_token, organization)
+
+    mutation = 'mutation Map { payerMap(input: {mappings: [{alias: "A", code: "acme"}]}) { userErrors { message } } }'
+    done = await http.post("/graphql", json={"query": mutation}, headers=headers | {"Driftgraph-Purpose": "OPERATIONS"})
+
+    assert done.json()["data"]["payerMap"]["userErrors"] == []
+    [alias] = await in_thread(lambda: _entries(organization, object_type="payer_alias"))
+    assert (alias["operation_name"], alias["purpose"]) == ("Map", "OPERATIONS")
+    assert alias["request_id"] == done.headers["x-request-id"]
+
+
+async def test_an_unknown_purpose_is_refused_without_repeating_it(
+    http: httpx.AsyncClient, organization: Organization
+) -> None:
+    headers = await in_thread(_token, organization)
+
+    answer = await http.post(
+        "/graphql", json={"query": "{ viewer { role } }"}, headers=headers | {"Driftgraph-Purpose": "Jane Roe"}
+    )
+
+    [error] = answer.json()["errors"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert "PAYMENT" in error["message"]
+    assert "Roe" not in answer.text
+
+
+async def test_the_latest_seal_is_shown(organization: Organization, reads: Reads) -> None:
+    seal = await in_thread(seal_make)
+
+    answer = await health("/readyz", reads)
+
+    assert seal is not None
+    assert f'"seq":{seal.seq},"hash":"{seal.hash}"'.encode() in answer.body
