@@ -98,19 +98,25 @@ async def give_account(
 ) -> None:
     """Returns when the entries are written, and the answer may leave.
 
+    There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too. Of
+    other types there is one where rows were shown or something went wrong.
+
     Raises:
         PurposeMissing: the organization wants to know what claim lines are read for.
         AccountNotWritten: the audit trail takes no entries.
 
     SQL: 1, in a transaction of its own.
     """
-    shown = []
+    shown, outcome = [], _outcome(errors)
     for name, fields in sorted(found.fields.items()):
         protected = Protection.types[name]
         keys = frozenset(context.shown.get(protected.model, ()))
+        if not (keys or protected.claim_level or outcome is not Outcome.OK):
+            continue
         table = protected.model._meta.db_table
         shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level))
-    outcome = _outcome(errors)
+    if not shown:
+        return
     try:
         rows = await context.snapshot.append(account(actor, shown, hashlib.sha256(text.encode()).digest(), outcome))
     except (psycopg.Error, Unavailable) as error:

@@ -66,7 +66,7 @@ async def test_a_read_is_recorded_with_its_request(http: httpx.AsyncClient, orga
 async def test_a_change_is_recorded_with_its_request(http: httpx.AsyncClient, organization: Organization) -> None:
     headers = await in_thread(_token, organization)
 
-    mutation = 'mutation Map { payerMap(input: {mappings: [{alias: "A", code: "acme"}]}) { userErrors { message } } }'
+    mutation = 'mutation Map { payerMap(input: {rawName: "A", payerCode: "acme"}) { userErrors { message } } }'
     done = await http.post("/graphql", json={"query": mutation}, headers=headers | {"Driftgraph-Purpose": "OPERATIONS"})
 
     assert done.json()["data"]["payerMap"]["userErrors"] == []

@@ -6,6 +6,17 @@ from django.db import migrations, models
 import backend.audit.models
 from backend.core.tenant_models import OrganizationKey
 
+RIGHTS = """
+DO $$
+DECLARE member text;
+BEGIN
+  FOR member IN SELECT rolname FROM pg_roles WHERE rolname IN ('app', 'auditor') LOOP
+    EXECUTE format('REVOKE ALL ON audit_seal FROM %I', member);
+    EXECUTE format('GRANT SELECT ON audit_seal TO %I', member);
+  END LOOP;
+END $$;
+"""
+
 
 class Migration(migrations.Migration):
     safety_exceptions = {
@@ -30,6 +41,7 @@ class Migration(migrations.Migration):
             ],
             options={"db_table": "audit_seal"},
         ),
+        migrations.RunSQL(RIGHTS, migrations.RunSQL.noop),  # they go with the table
         migrations.AddField("auditentry", "document_hash", models.BinaryField(null=True)),
         migrations.AddField("auditentry", "epoch", models.BigIntegerField(db_default=0, default=0)),
         migrations.AddField(

@@ -134,14 +134,11 @@ BEGIN
   REVOKE EXECUTE ON FUNCTION audit_epoch(), audit_entry_stamp(), audit_change(), audit_entry_text(audit_entry),
     audit_change_write(uuid, text, text, uuid[], bigint, bytea, text[]), audit_seal_make() FROM PUBLIC;
   FOR member IN SELECT rolname FROM pg_roles WHERE rolname = 'app' LOOP
-    EXECUTE format('REVOKE ALL ON audit_seal FROM %I', member);
-    EXECUTE format('GRANT SELECT ON audit_seal TO %I', member);
     EXECUTE format('REVOKE EXECUTE ON FUNCTION audit_change_write(uuid, text, text, uuid[], bigint, bytea, text[])'
       ' FROM %I', member);
     EXECUTE format('GRANT EXECUTE ON FUNCTION audit_seal_make(), audit_entry_text(audit_entry) TO %I', member);
   END LOOP;
   FOR member IN SELECT rolname FROM pg_roles WHERE rolname = 'auditor' LOOP
-    EXECUTE format('GRANT SELECT ON audit_seal TO %I', member);
     EXECUTE format('GRANT EXECUTE ON FUNCTION audit_entry_text(audit_entry) TO %I', member);
   END LOOP;
 END $$;
