@@ -98,8 +98,8 @@ async def give_account(
 ) -> None:
     """Returns when the entries are written, and the answer may leave.
 
-    There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too. Of
-    other types there is one where rows were shown or something went wrong.
+    There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too.
+    Of other types there is one where rows were shown or something went wrong.
 
     Raises:
         PurposeMissing: the organization wants to know what claim lines are read for.
