@@ -1,14 +1,13 @@
 """The account of a read: an entry for each protected type that an operation shows, written before its answer leaves."""
 
-import hashlib
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from backend.audit.models import Outcome
-from backend.audit.services import MAX_OBJECT_IDS
+from backend.audit.services import MAX_OBJECT_IDS, digest_of
 from backend.core.actor import Actor
 from backend.core.errors import Forbidden, ReadOnly
 from backend.core.ids import uuid7
@@ -48,11 +47,6 @@ class Shown:
     keys: frozenset[uuid.UUID]
     fields: tuple[str, ...]  # labelled ones, as Type.field, sorted
     claim_level: bool
-
-
-def digest_of(keys: Iterable[uuid.UUID]) -> bytes:
-    """SHA-256 of the sorted ids, 16 bytes each; the triggers of the change audit make the same."""
-    return hashlib.sha256(b"".join(sorted(key.bytes for key in keys))).digest()
 
 
 def account(actor: Actor, shown: Sequence[Shown], document_hash: bytes, outcome: Outcome) -> TextQuery:

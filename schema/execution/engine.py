@@ -65,7 +65,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     actor = context.principal
     if actor is None or answer.data is None:
         return answer
-    values = {}
+    values: Mapping[str, Any] = {}
     if prepared.conditions.variables:
         values = coerced(prepared.coercion.values(raw_variables))
     protected = prepared.protected(values)
