@@ -10,6 +10,12 @@ from psycopg import sql
 from backend.db.bootstrap import create_database
 from tests import server
 
+ORGANIZATION = (
+    "INSERT INTO organization (id, name, timezone, phi_policy, retention_days, fdr_q, severity_lift_cents)"
+    " VALUES (%s, %s, 'UTC', 'REJECT', 1, 0.5, 1)"
+)
+"""Takes an id and a name."""
+
 
 @contextmanager
 def scratch_database() -> Iterator[str]:

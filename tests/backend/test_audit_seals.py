@@ -16,7 +16,7 @@ from backend.audit.verification import Report, verify
 from backend.core.tenancy import acting_for
 from tests import factories as make
 from tests import server
-from tests.scratch_databases import ORGANIZATION, scratch_database
+from tests.scratch import ORGANIZATION, scratch_database
 
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 _PAYER = (

@@ -12,8 +12,10 @@ import pytest
 from django.db import connection
 from psycopg import sql
 
-from backend.accounts.models import Organization
+from backend.accounts.models import ApiToken, Organization
+from backend.audit.models import AuditEntry
 from backend.core.actor import Role
+from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.http.app import GraphQLApp
@@ -120,6 +122,14 @@ def _tell(tables: int, report: Report) -> None:
     sys.stdout.write(f"{counts}, {len(report.crossed)} crossed, {len(report.unguarded)} unguarded\n")
 
 
+def _actors(organization: Organization) -> tuple[bool, set[str]]:
+    """Whether tokens have acted on the organization by the trail, and which of them are not its own."""
+    with acting_for(organization.id):
+        own = set(ApiToken.objects.values_list("id", flat=True))
+        acted = set(AuditEntry.objects.exclude(token_id=None).values_list("token_id", flat=True))
+    return bool(acted), {str(one) for one in acted - own}
+
+
 def _powerless(organization: Organization) -> str:
     return token(organization, f"none{organization.id.hex}", Role.SERVICE)
 
@@ -143,8 +153,11 @@ async def test_no_root_field_and_no_mutation_reaches_another_organization_over_h
     assert report.fields == set(attempts.queries)
     assert report.mutations == set(attempts.mutations)
     assert report.attempts > 500
-    # The second's token was used to get its cursors, and remembers when.
-    assert {table for table in before if before[table] != after[table]} <= {"api_token"}
+    # The second's token was used to get its cursors: it remembers when, and the trail what was read.
+    assert {table for table in before if before[table] != after[table]} <= {"api_token", "audit_entry"}
+    acted, others = await in_thread(_actors, second.organization)
+    assert acted
+    assert others == set()
     assert report.blind == []
     assert report.crossed == []
     assert report.unguarded == []

@@ -18,7 +18,7 @@ from schema.relay.ids import encode_id
 from tests import factories as make
 from tests import server
 from tests.api import Api
-from tests.scratch_databases import ORGANIZATION, scratch_database
+from tests.scratch import ORGANIZATION, scratch_database
 from tests.threads import in_thread
 
 
