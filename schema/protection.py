@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from django.db.models import Model
 from graphql import GraphQLObjectType, GraphQLSchema
 
-from backend.core.actor import Right
+from backend.core.actor import Needed, Right
 from schema.phi import Phi
 from schema.relay.node import NodeKinds
 
@@ -47,10 +47,14 @@ def protect(schema: GraphQLSchema) -> None:
         kind = kinds.get(name)
         if labelled and kind is None:
             raise TypeError(f"{name} has @phi fields and no global id")
-        if kind is not None and (labelled or kind.right in _RIGHTS):
-            claim_level = bool(labelled) or kind.right is Right.CLAIMS_READ
+        if kind is not None and (labelled or _any_of(kind.right) <= _RIGHTS):
+            claim_level = bool(labelled) or Right.CLAIMS_READ in _any_of(kind.right)
             Protection.types[name] = Protected(kind.model, labelled, claim_level)
             Protection.models.add(kind.model)
+
+
+def _any_of(needed: Needed) -> frozenset[Right]:
+    return frozenset({needed}) if isinstance(needed, Right) else needed
 
 
 def _is_labelled(field: Any) -> bool:

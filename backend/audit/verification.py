@@ -23,7 +23,8 @@ SELECT seq, epoch, xid_from::text, xid_to::text, entries, organization_roots, ro
   (extract(epoch FROM sealed_at) * 1000000)::bigint, sealed_at::text
 FROM audit_seal ORDER BY seq
 """
-# What of an entry is sealed; audit_entry_text() in the database says the same.
+# What of an entry is sealed; audit_entry_text() in the database says the same. Ordered by the columns, not by their
+# texts, which have the same names: by the text 1000 comes before 999.
 _ENTRIES = """
 SELECT epoch, xid::text, id::text, jsonb_strip_nulls(jsonb_build_object('id', id, 'organization_id', organization_id,
   'created_at', (extract(epoch FROM created_at) * 1000000)::bigint, 'at', (extract(epoch FROM at) * 1000000)::bigint,
@@ -32,7 +33,7 @@ SELECT epoch, xid::text, id::text, jsonb_strip_nulls(jsonb_build_object('id', id
   'fields', fields, 'operation_name', operation_name, 'document_hash', encode(document_hash, 'hex'),
   'fields_phi', fields_phi, 'outcome', outcome, 'purpose', purpose, 'request_id', request_id, 'xid', xid::text,
   'epoch', epoch))::text
-FROM audit_entry WHERE organization_id = %s ORDER BY epoch, xid, id
+FROM audit_entry e WHERE organization_id = %s ORDER BY e.epoch, e.xid, e.id
 """
 _ORGANIZATIONS = """
 SELECT id::text FROM organization UNION SELECT jsonb_object_keys(organization_roots) FROM audit_seal ORDER BY 1

@@ -1,7 +1,4 @@
-"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API comes here.
-
-Of writes only the account of a read does: it is one statement, and the answer waits for it.
-"""
+"""One snapshot per operation, on psycopg's asynchronous pool. Every read of the API comes here, and its account."""
 
 import asyncio
 import time
@@ -131,7 +128,6 @@ class Snapshot:
 
         SQL: one per query; the first of a snapshot carries the settings with it.
         """
-
         self.statements.extend(query.text.decode() for query in queries)
         async with self._in_turn():
             if last and self._connection is None:

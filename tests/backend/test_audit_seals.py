@@ -23,6 +23,8 @@ _PAYER = (
     "INSERT INTO payer (id, organization_id, code, name, kind, active, mapped)"
     " VALUES (gen_random_uuid(), %s, %s, 'P', 'OTHER', true, true)"
 )
+_CODE = "FROM payer p WHERE p.id = ANY(e.object_ids) AND p.code = '{}' AND e.organization_id = '{}'"
+_CODE_C = _CODE.format("c", "{}")
 
 
 class Trail:
@@ -103,6 +105,19 @@ def test_an_untouched_trail_is_as_sealed(common_trail: Trail) -> None:
     assert (report.seals, report.entries, report.unsealed, report.damages) == (3, 8, 0, [])
 
 
+def test_transactions_are_in_the_order_of_their_numbers(database: str) -> None:
+    with scratch_database() as name:
+        trail = Trail(name)
+        trail.act(FIRST, "a", "b")
+        for code, number in (("a", 9), ("b", 10)):
+            trail.spoil(f"UPDATE audit_entry e SET xid = '{number}' {_CODE.format(code, FIRST)}")
+
+        assert list(trail.seal()) == [1]
+
+        assert trail.verify().damages == []
+        trail.close()
+
+
 def test_what_an_open_transaction_wrote_is_sealed_later(trail: Trail) -> None:
     with trail.owner.transaction():
         trail.owner.execute(_PAYER, [FIRST, "slow"])
@@ -113,8 +128,6 @@ def test_what_an_open_transaction_wrote_is_sealed_later(trail: Trail) -> None:
     assert list(trail.seal()) == [4]
     assert (trail.verify().entries, trail.verify().damages) == (10, [])
 
-
-_CODE_C = "FROM payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'c' AND e.organization_id = '{}'"
 
 _AGAIN = "(jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid()))).*"
 
