@@ -21,7 +21,6 @@ END $$;
 class Migration(migrations.Migration):
     safety_exceptions = {
         "ban-drop-not-null": "the code before reads no role; a role of the database outside of the product has none",
-        "ban-drop-constraint": "the trail outlives the organization; rows of it are written for existing ones alone",
     }
     dependencies = [("accounts", "0003_authentication_revoked"), ("audit", "0002_append_only")]
     operations = [
