@@ -16,6 +16,7 @@ from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
 from backend.agents.models import AgentRun
 from backend.audit.models import AuditEntry
+from backend.audit.reads import READ
 from backend.claims.models import Claim, ImportBatch, ImportIssue, QualityReport
 from backend.core.tenancy import acting_for
 from backend.payers.models import Payer, ProcedureCode
@@ -61,9 +62,11 @@ def token(organization: Organization) -> dict[str, str]:
 
 
 def stored(organization: Organization) -> dict[str, int]:
-    tables = (Claim, ImportBatch, ImportIssue, QualityReport, Payer, ProcedureCode, AgentRun, AuditEntry)
+    """Rows by table; entries of the audit trail are those of changes: an answer that names issues is a read."""
+    tables = (Claim, ImportBatch, ImportIssue, QualityReport, Payer, ProcedureCode, AgentRun)
     with acting_for(organization.id):
-        return {table.__name__: table.objects.count() for table in tables}
+        changes = AuditEntry.objects.exclude(action=READ).count()
+        return {"AuditEntry": changes, **{table.__name__: table.objects.count() for table in tables}}
 
 
 def operations(query: str, **values: Any) -> str:
