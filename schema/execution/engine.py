@@ -20,7 +20,7 @@ from schema.context import Context
 from schema.execution.accounting import give_account
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled
-from schema.execution.core import RefusedVariables, coerced, executor, reference
+from schema.execution.core import Coercion, RefusedVariables, coerced, executor, reference
 from schema.execution.documents import Prepared
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
@@ -61,7 +61,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     """
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
-    answer = await _executed(prepared, raw_variables, context)
+    answer = await _executed(prepared, prepared.coercion, raw_variables, context)
     actor = context.principal
     if actor is None or answer.data is None:
         return answer
@@ -74,14 +74,16 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     return answer
 
 
-async def _executed(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
+async def _executed(
+    prepared: Prepared, coercion: Coercion, raw_variables: Mapping[str, Any] | None, context: Context
+) -> Answer:
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
         result = await reference(prepared.document, prepared.name, raw_variables, context)
         _refuse_unusable(result)
         return _answer(result)
     try:
-        variables = prepared.coercion.values(raw_variables)
+        variables = coercion.values(raw_variables)
     except RefusedVariables as refused:
         return Answer(None, refused.errors)
     form = _form(prepared, coerced(variables), context)
