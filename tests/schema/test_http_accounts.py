@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from backend.accounts.models import ApiToken, Organization
@@ -17,6 +18,8 @@ from backend.db.writes import WriteThreads
 from schema.http.app import GraphQLApp
 from schema.http.health import health
 from tests import factories as make
+from tests import server
+from tests.sealing import wait_until_all_can_be_sealed
 from tests.threads import in_thread
 
 
@@ -90,7 +93,9 @@ async def test_an_unknown_purpose_is_refused_without_repeating_it(
     assert "Roe" not in answer.text
 
 
-async def test_the_latest_seal_is_shown(organization: Organization, reads: Reads) -> None:
+async def test_the_latest_seal_is_shown(database: str, organization: Organization, reads: Reads) -> None:
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        wait_until_all_can_be_sealed(superuser)
     seal = await in_thread(seal_make)
 
     answer = await health("/readyz", reads)
