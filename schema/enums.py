@@ -80,7 +80,7 @@ described(
         "VALIDATING": "Rows are being read.",
         "LOADED": "Every row was taken.",
         "PARTIAL": "Rows with errors were left out; the others were taken.",
-        "REJECTED": "Too many rows had errors; none was taken.",
+        "REJECTED": "Too many rows had errors, or the file is cut off; none was taken.",
         "FAILED": "The import broke off; none was taken.",
         "ROLLED_BACK": "The rows were taken out again.",
     },

@@ -14,8 +14,6 @@ from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.core.tenancy import write
 
-TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
-
 
 class AuditAction(StrEnum):
     """What audit entries call the acts on batches."""
@@ -54,7 +52,7 @@ def batch_finish(actor: Actor, batch: ImportBatch, result: LoadResult) -> None:
     batch.date_min, batch.date_max = result.date_min, result.date_max
     batch.finished_at = timezone.now()
     if result.refused:
-        batch.status, batch.error_code = BatchStatus.REJECTED, TOO_MANY_ERRORS
+        batch.status, batch.error_code = BatchStatus.REJECTED, result.refused
     else:
         batch.status = BatchStatus.PARTIAL if result.rejected else BatchStatus.LOADED
     batch.save(force_update=True)

@@ -14,10 +14,12 @@ from backend.claims.staging import Progress, dimensions_ensure, staging_analyze,
 from backend.core.ids import uuid7
 from backend.ingestion.copy_format import copy_line
 from backend.ingestion.records import Issue, StagedRow
+from backend.ingestion.rules import CUT_OFF
 from backend.payers.services import organization_lock
 
 MAX_TURNS = 20  # versions of one claim line that one file can hold: originals, reversals, corrections
 ROWS_PER_PROGRESS = 2_000
+TOO_MANY_ERRORS, TRUNCATED = "TOO_MANY_ERRORS", "TRUNCATED"  # why nothing of a file is taken
 
 _VERDICT_RULES = {"STALE": "W201", "SURPLUS": "W202", "IMPOSSIBLE": "E201"}
 
@@ -57,7 +59,7 @@ class LoadResult:
     warned: int = 0  # accepted or updated, with a warning
     date_min: date | None = None
     date_max: date | None = None
-    refused: bool = False  # too many errors: nothing was loaded
+    refused: str = ""  # why nothing was loaded, as a code
     log: IssueLog = field(default_factory=lambda: IssueLog(0))
 
     @property
@@ -65,16 +67,18 @@ class LoadResult:
         """Rows that are neither loaded nor known."""
         return max(self.total - self.accepted - self.updated - self.duplicate, 0)
 
-    def refuse(self) -> None:
+    def refuse(self, code: str) -> None:
         """Forgets what was loaded, for it is taken back; the issues stay."""
-        self.refused = True
+        self.refused = code
         self.accepted = self.updated = self.duplicate = self.warned = 0
         self.date_min = self.date_max = None
 
 
-def too_many_errors(result: LoadResult, max_error_share: float) -> bool:
-    """Whether more rows than allowed were refused."""
-    return result.log.rows_with_errors > max_error_share * max(result.total, 1)
+def refusal(result: LoadResult, max_error_share: float) -> str:
+    """Why nothing of a file is taken, as a code: it is cut off, or too many rows are wrong; empty: it is taken."""
+    if result.log.counts[CUT_OFF]:
+        return TRUNCATED
+    return TOO_MANY_ERRORS if result.log.rows_with_errors > max_error_share * max(result.total, 1) else ""
 
 
 def stage_claims(reader: ClaimReader, result: LoadResult, progress: Progress | None, size: int) -> None:

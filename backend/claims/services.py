@@ -19,7 +19,7 @@ from backend.claims.batches import AuditAction, batch_fail, batch_finish, batch_
 from backend.claims.counts_loading import load_counts, stage_counts
 from backend.claims.issues import IssueLog
 from backend.claims.keys import organization_key
-from backend.claims.loading import ClaimReader, LoadResult, load_claims, stage_claims, too_many_errors
+from backend.claims.loading import ClaimReader, LoadResult, load_claims, refusal, stage_claims
 from backend.claims.models import BatchKind, BatchStatus, ImportBatch
 from backend.claims.quality import report_make
 from backend.claims.staging import Progress
@@ -118,10 +118,10 @@ def import_file(
 ) -> ImportOutcome:
     """The batch of a file: loaded by this call, or the one that held the same bytes before.
 
-    A batch with more refused rows than DRIFTGRAPH_MAX_IMPORT_ERROR_SHARE is REJECTED: its issues and report are kept,
-    since they say which rows are wrong; its rows are not. A file that is refused as a whole leaves the database as it
-    was, for whoever sent it has the error; only where a worker finds it out is there a batch that tells it, FAILED. A
-    dry run does all the work and leaves the database as it was.
+    A batch whose file is cut off, or has more refused rows than DRIFTGRAPH_MAX_IMPORT_ERROR_SHARE, is REJECTED: its
+    issues and report are kept, since they say which rows are wrong; its rows are not. A file that is refused as a whole
+    leaves the database as it was, for whoever sent it has the error; only where a worker finds it out is there a batch
+    that tells it, FAILED. A dry run does all the work and leaves the database as it was.
 
     Args:
         actor: Needs the right to import.
@@ -326,14 +326,14 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
         reader = _claims_reader(actor, file)
         stage_claims(reader, result, file.progress, file.profile.size)
         dropped_cells = sum(reader.dropped_columns.values())
-    result.refused = too_many_errors(result, environment.max_import_error_share)
+    result.refused = refusal(result, environment.max_import_error_share)
     if not result.refused:
         load = load_counts if counts else load_claims
         with transaction.atomic():
             load(actor.organization_id, batch.id, result, environment.max_issues_per_rule)
             # Some errors only the stored rows bring to light.
-            if too_many_errors(result, environment.max_import_error_share):
-                result.refuse()
+            if code := refusal(result, environment.max_import_error_share):
+                result.refuse(code)
                 transaction.set_rollback(True)
     result.log.save(actor.organization_id, batch.id)
     report_make(batch, result, claims=not counts, dropped_cells=dropped_cells)

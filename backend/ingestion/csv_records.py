@@ -12,7 +12,7 @@ from typing import BinaryIO
 from backend.ingestion.errors import ChangedFile, DuplicateHeader, EmptyFile
 from backend.ingestion.files import FileProfile, open_regular
 from backend.ingestion.records import Issue
-from backend.ingestion.rules import issue
+from backend.ingestion.rules import CUT_OFF, issue
 
 LINE_CHARACTERS = 1 << 20
 """A longer line is read in pieces, so that a file without line ends cannot fill the memory."""
@@ -111,7 +111,7 @@ class CsvRecords:
         for line in range(first, final + 1):
             self.rows_read += 1
             truncated = last and short and line == final and not self._profile.ends_with_newline
-            yield line, None, issue("E906" if truncated else "E901", line)
+            yield line, None, issue(CUT_OFF if truncated else "E901", line)
 
 
 class CsvReader:

@@ -15,6 +15,8 @@ class Rule(NamedTuple):
     message: str
 
 
+CUT_OFF = "E906"  # then the rest of the file is not known, and nothing of it is taken
+
 _CLAIM_RULES = (
     Rule("E001", ERROR, "The claim id is missing, longer than 50 characters or not printable."),
     Rule("E002", ERROR, "The line number is not a whole number from 1 to 999."),
@@ -46,7 +48,7 @@ _FILE_RULES = (
     Rule("E903", ERROR, "The file holds no rows."),
     Rule("E904", ERROR, "The file is not text."),
     Rule("E905", ERROR, "The file cannot be decoded."),
-    Rule("E906", ERROR, "The last row is cut off: the file is truncated."),
+    Rule(CUT_OFF, ERROR, "The last row is cut off: the file is truncated, and nothing of it is taken."),
     Rule("E909", ERROR, "The file cannot be read."),
     Rule("E910", ERROR, "The file changed while it was read."),
     Rule("I906", INFO, "The file does not end with a line end; if it was cut off, the last row may be incomplete."),

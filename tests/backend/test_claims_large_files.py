@@ -46,7 +46,7 @@ def _one_line(path: Path) -> None:
     [
         (_hole, "400000000", "DRIFTGRAPH_MAX_IMPORT_BYTES"),
         (_hole, "", "E904"),
-        (_one_line, "", "TOO_MANY_ERRORS"),
+        (_one_line, "", "TRUNCATED"),
     ],
     ids=["500 MB, over the limit", "500 MB of zeros", "200 MB without a line end"],
 )

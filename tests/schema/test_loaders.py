@@ -19,7 +19,7 @@ async def test_who_stops_waiting_for_a_row_takes_it_from_nobody(reads: Reads, or
 
     payer = await in_thread(create)
     async with reads.snapshot(organization.id) as snapshot:
-        loaders = Loaders(snapshot)
+        loaders = Loaders(snapshot, lambda _model, _keys: None)
 
         async def wait() -> Any:
             return await loaders.row(Payer, payer.id)

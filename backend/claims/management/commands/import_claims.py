@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from backend.accounts.models import Organization
+from backend.claims.loading import TOO_MANY_ERRORS, TRUNCATED
 from backend.claims.models import BatchKind, BatchStatus, ImportBatch
 from backend.claims.selectors import quality_reports_all
 from backend.claims.services import ImportOptions, ImportOutcome, import_file
@@ -20,6 +21,7 @@ from backend.core.errors import AppError
 from backend.core.tenancy import acting_for
 from backend.ingestion.records import DateFormat
 
+_REFUSED = {TOO_MANY_ERRORS: "too many rows have errors", TRUNCATED: "the file is cut off"}
 _COUNTS = {
     "accepted": "new",
     "updated": "updated",
@@ -88,7 +90,8 @@ class Command(BaseCommand):
             score = _score(actor, outcome.batch)
             summaries.append(_summary(path, outcome, score, dry_run=options["dry_run"]))
             if outcome.batch.status == BatchStatus.REJECTED:
-                failure = f"{path.name}: too many rows have errors; nothing was loaded ({outcome.batch.error_code})"
+                code = outcome.batch.error_code
+                failure = f"{path.name}: {_REFUSED[code]}; nothing was loaded ({code})"
                 break
         if summaries:
             console.print(f"Imported files: {len(summaries)}\n", *summaries, sep="\n")
