@@ -22,6 +22,7 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
 ]
 REFUSED = "The server refused this API token"
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine paints late
 
 pytestmark = [
     pytest.mark.browser,
