@@ -3,7 +3,7 @@
 from backend.config import env
 from backend.config.databases import databases
 from backend.core.geometry import NoGeometry
-from backend.core.logs import without_expected_traceback
+from backend.core.log_lines import without_expected_traceback
 
 ENVIRONMENT = env.read_environment()
 BASE_DIR = env.BASE_DIR

@@ -118,7 +118,7 @@ def _revision() -> dict[str, str]:
 
 def _git(*words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607 - constants
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607 - git of the path, constants
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_TOKEN = r"[A-ZÀ-ÖØ-Þ](?:'[A-ZÀ-ÖØ-Þ])?[\wà-öø-ÿ']*(?:-[A-ZÀ-ÖØ-Þ][\wà-öø-ÿ']*)?"  # noqa: S105 - a word
+_TOKEN = r"[A-ZÀ-ÖØ-Þ](?:'[A-ZÀ-ÖØ-Þ])?[\wà-öø-ÿ']*(?:-[A-ZÀ-ÖØ-Þ][\wà-öø-ÿ']*)?"  # noqa: S105 - the pattern of a word, no secret
 _INITIAL = r"[A-Z]\.?"
 _FULL = rf"{_TOKEN}(?:\s+{_INITIAL}(?!\w))?(?:\s+(?:(?:de|la|van|von|der|del|bin|al)\s+){{0,2}}{_TOKEN}){{0,2}}"
 

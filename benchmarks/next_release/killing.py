@@ -35,7 +35,7 @@ def killed(migrations: Migrator, connection: "Connection[Any]", before: str, *, 
     Raises:
         MigrationFailed: a run after a kill did not come to its end.
     """
-    chance, found = random.Random(seed), []  # noqa: S311 - moments
+    chance, found = random.Random(seed), []  # noqa: S311 - the same moments for a seed; nothing secret
     durations, whole = {}, {before: catalog.fingerprint(connection)}
     for target in (LAST, before):
         begin = time.monotonic()

@@ -271,7 +271,7 @@ class UnmirrorColumns(MirrorColumns):
 
 
 def _column(model: Model, field: str) -> str:
-    return str(model._meta.get_field(field).column)  # type: ignore[union-attr]  # a concrete field
+    return str(model._meta.get_field(field).column)  # type: ignore[union-attr]  # a concrete field has a column
 
 
 def _attribute(model: Model, column: str, editor: BaseDatabaseSchemaEditor, expression: str) -> str:

@@ -101,7 +101,7 @@ class AddUniqueIndex(_UniquePhase):
         rule = _unique(self.constraint)
         return _making_index(model, rule, rule.name, editor)
 
-    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - as declared
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - the base class's signature
         """DROP INDEX CONCURRENTLY."""
         return dropping_index(self.constraint.name, editor)
 

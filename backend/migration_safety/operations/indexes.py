@@ -37,7 +37,7 @@ class AddIndex(Stepwise, migrations.AddIndex):
         create = str(self.index.create_sql(model, editor, concurrently=True))
         return making_index(self.index.name, create, editor)
 
-    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - as declared
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - the base class's signature
         """DROP INDEX CONCURRENTLY."""
         return dropping_index(self.index.name, editor)
 
@@ -56,6 +56,6 @@ class RemoveIndex(Stepwise, migrations.RemoveIndex):
         (index,) = [index for index in model._meta.indexes if index.name == self.name]
         return making_index(index.name, str(index.create_sql(model, editor, concurrently=True)), editor)
 
-    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - as declared
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:  # noqa: ARG002 - the base class's signature
         """DROP INDEX CONCURRENTLY."""
         return dropping_index(self.name, editor)
