@@ -12,17 +12,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from backend.accounts.models import Organization
-from backend.accounts.services import token_create
-from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.build import build_schema, core_schema
 from schema.cost.directives import Cost, ListSize
 from schema.execution.documents import prepare
-from schema.http.app import GraphQLApp
 from tests import factories as make
 from tests.api import Api
+from tests.asgi import asking, bearer
 from tests.threads import in_thread
 
 PAGE = "query($n: Int) { payers(first: $n) { nodes { id name } } }"
@@ -30,21 +28,13 @@ PAGE = "query($n: Int) { payers(first: $n) { nodes { id name } } }"
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
-
-
-def _token(organization: Organization, name: str = "token") -> dict[str, str]:
-    ends = timezone.now() + datetime.timedelta(days=1)
-    actor = Actor.system(organization.id, "test")
-    _, secret = token_create(actor=actor, name=name, role=Role.ADMIN, expires_at=ends)
-    return {"authorization": f"Bearer {secret}"}
 
 
 @pytest.fixture
 async def token(organization: Organization) -> dict[str, str]:
-    return await in_thread(_token, organization)
+    return await in_thread(bearer, organization)
 
 
 def _payers(organization: Organization, count: int) -> None:
@@ -175,7 +165,7 @@ async def test_a_principal_who_has_spent_the_budget_waits_and_others_do_not(
 ) -> None:
     monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
     _set(monkeypatch, cost_per_minute=52)
-    other = await in_thread(_token, organization, "other")
+    other = await in_thread(bearer, organization, "other")
     page = {"query": PAGE, "variables": {"n": 25}}
 
     # An empty list costs 1, the rest of 26 is given back: the third needs 26 of 50.
@@ -202,7 +192,7 @@ async def test_the_budget_of_an_organization_is_that_of_all_its_principals(
 ) -> None:
     monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
     _set(monkeypatch, organization_cost_per_minute=26)
-    other, foreign = [await in_thread(_token, one, "other") for one in (organization, other_organization)]
+    other, foreign = [await in_thread(bearer, one, "other") for one in (organization, other_organization)]
     page = {"query": PAGE, "variables": {"n": 25}}
 
     answers = [await http.post("/graphql", json=page, headers=one) for one in (token, other, foreign)]

@@ -15,8 +15,8 @@ from backend.accounts.services import secret_hash
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
-from schema.http.app import GraphQLApp
 from schema.http.requests import upload_folder
+from tests.asgi import asking
 from tests.threads import in_thread
 
 VIEWER = {"query": "{ viewer { role } }"}
@@ -25,8 +25,7 @@ GRAPHQL = "application/graphql-response+json"
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
 
 

@@ -15,18 +15,17 @@ from backend.audit.sealing import seal_make
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
-from schema.http.app import GraphQLApp
 from schema.http.health import health
 from tests import factories as make
 from tests import server
+from tests.asgi import asking
 from tests.sealing import wait_until_all_can_be_sealed
 from tests.threads import in_thread
 
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
 
 

@@ -13,8 +13,8 @@ from backend.accounts.services import secret_hash
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads, Snapshot
 from backend.db.writes import WriteThreads
-from schema.http.app import GraphQLApp
 from tests import factories as make
+from tests.asgi import asking
 from tests.threads import in_thread
 
 PAYERS = {"query": "{ payers { nodes { code } } }"}
@@ -25,8 +25,7 @@ START = {
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
 
 

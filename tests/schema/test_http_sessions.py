@@ -21,6 +21,7 @@ from backend.db.writes import WriteThreads
 from schema.declare import resolver
 from schema.http.app import GraphQLApp
 from schema.http.health import health
+from tests.asgi import asking
 from tests.threads import in_thread
 
 VIEWER = {"query": "{ viewer { role organization { name } } }"}
@@ -28,8 +29,7 @@ VIEWER = {"query": "{ viewer { role organization { name } } }"}
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from django.conf import settings
@@ -22,9 +21,9 @@ from backend.core.tenancy import acting_for
 from backend.db.reads import Reads, connection_url
 from backend.db.writes import WriteThreads
 from backend.payers.services import organization_lock
-from schema.http.app import GraphQLApp
 from schema.http.health import health
 from schema.http.requests import upload_folder
+from tests.asgi import asking
 from tests.threads import in_thread
 
 FILE = (
@@ -80,11 +79,6 @@ async def _held(organization: Organization, *, token: bool) -> AsyncIterator[Non
         await holder
 
 
-def _client(reads: Reads, threads: WriteThreads) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, threads))  # type: ignore[arg-type]  # ASGI dictionaries
-    return httpx.AsyncClient(transport=transport, base_url="http://testserver")
-
-
 def _of(organization: Organization, model: Any, field: str) -> list[Any]:
     with acting_for(organization.id):
         return list(model.objects.values_list(field, flat=True))
@@ -98,7 +92,7 @@ async def test_an_import_that_outlasts_the_deadline_goes_on_with_its_file(
     operations = orjson.dumps({"query": IMPORT, "variables": {"input": {"file": None}}}).decode()
     form = {"operations": operations, "map": '{"0": ["variables.input.file"]}'}
 
-    async with _client(reads, threads) as http, _held(organization, token=False):
+    async with asking(reads, threads) as http, _held(organization, token=False):
         answer = await http.post("/graphql", headers=token, data=form, files={"0": ("a.csv", FILE)})
         kept = len(list(upload_folder().iterdir()))
     await asyncio.to_thread(threads.close)
@@ -111,7 +105,7 @@ async def test_an_import_that_outlasts_the_deadline_goes_on_with_its_file(
 async def test_a_read_does_not_wait_for_the_record_of_its_token(reads: Reads, organization: Organization) -> None:
     token, threads = await in_thread(_token, organization), WriteThreads(1)
 
-    async with _client(reads, threads) as http, _held(organization, token=True):
+    async with asking(reads, threads) as http, _held(organization, token=True):
         answer = await http.post("/graphql", headers=token, json={"query": "{ payers { totalCount } }"})
         before = await in_thread(_of, organization, ApiToken, "last_used_at")
     await asyncio.to_thread(threads.close)
@@ -126,7 +120,7 @@ async def test_who_asks_is_found_out_within_the_deadline(writes: WriteThreads, m
     cookie, one = {"cookie": f"sessionid={'a' * 32}"}, Reads(connection_url(), size=1)
     await one.open()
 
-    async with one.snapshot(None, seconds=60) as busy, _client(one, writes) as http:
+    async with one.snapshot(None, seconds=60) as busy, asking(one, writes) as http:
         await busy.rows("SELECT 1")
         answer = await http.post("/graphql", headers=cookie, json={"query": "{ __typename }"})
     await one.close()
@@ -140,7 +134,7 @@ async def test_neither_a_session_nor_readiness_waits_for_a_write(reads: Reads, o
     cookie, threads, release = await in_thread(_session, organization), WriteThreads(1), threading.Event()
     threads.submit(release.wait, 60)
 
-    async with _client(reads, threads) as http:
+    async with asking(reads, threads) as http:
         answer = await http.post("/graphql", headers=cookie, json={"query": "{ viewer { role } }"})
     ready = await health("/readyz", reads)
     release.set()

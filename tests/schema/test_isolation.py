@@ -18,9 +18,9 @@ from backend.core.actor import Role
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
-from schema.http.app import GraphQLApp
 from schema.queries import Query
 from tests import server
+from tests.asgi import asking
 from tests.attempts import Attempts, Member, Report, member, token
 from tests.scratch import execute, scratch_database
 from tests.serving import serving
@@ -218,8 +218,7 @@ async def test_the_attempts_notice_a_root_field_without_a_right(
     [payers] = [field for field in Query.__strawberry_definition__.fields if field.python_name == "payers"]
     monkeypatch.setattr(payers, "right", None)
 
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+    async with asking(reads, writes) as http:
         attempts = Attempts(http)
         await attempts.without_right(members[0], powerless)
 

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import httpx
 import pytest
 from django.conf import settings
 from graphql import get_introspection_query
@@ -13,8 +12,8 @@ from backend.core.errors import LimitExceeded
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.execution.documents import prepare
-from schema.http.app import GraphQLApp
 from schema.limits import NulInText, operation_of, parsed, refuse_costly_json, refuse_nul
+from tests.asgi import asking
 from tests.unit.counted_work import counted
 
 _BOMB = "{ ...f0 }" + "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(30))
@@ -151,8 +150,7 @@ def test_nul_is_found_in_a_document(text: str) -> None:
 async def test_json_that_takes_long_is_a_clear_client_error(
     reads: Reads, writes: WriteThreads, content: bytes, says: str
 ) -> None:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         answer = await client.post("/graphql", content=content, headers={"content-type": "application/json"})
 
     error = answer.json()["errors"][0]

@@ -1,7 +1,6 @@
 """Documents by id and by hash: trusted ones, automatic persisted queries, and what a client may keep of an answer."""
 
 import dataclasses
-import datetime
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,17 +10,14 @@ import httpx
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from backend.accounts.models import Organization
-from backend.accounts.services import token_create
 from backend.config.env import BadSetting, read_environment
-from backend.core.actor import Actor, Role
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.execution.documents import OPERATIONS
 from schema.execution.trusted import ManifestNotReadable, document_id, read_manifest, trusted_documents
-from schema.http.app import GraphQLApp
+from tests.asgi import asking, bearer
 from tests.threads import in_thread
 
 TEXT = "{ viewer { role } }"
@@ -39,21 +35,13 @@ def documents() -> Iterator[None]:
 
 @pytest.fixture
 async def http(reads: Reads, writes: WriteThreads) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app=GraphQLApp(reads, writes))  # type: ignore[arg-type]  # ASGI dictionaries
-    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+    async with asking(reads, writes) as client:
         yield client
-
-
-def _token(organization: Organization, name: str = "token") -> dict[str, str]:
-    ends = timezone.now() + datetime.timedelta(days=1)
-    actor = Actor.system(organization.id, "test")
-    _, secret = token_create(actor=actor, name=name, role=Role.ADMIN, expires_at=ends)
-    return {"authorization": f"Bearer {secret}"}
 
 
 @pytest.fixture
 async def token(organization: Organization) -> dict[str, str]:
-    return await in_thread(_token, organization)
+    return await in_thread(bearer, organization)
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
@@ -189,8 +177,8 @@ async def test_an_etag_belongs_to_one_principal_of_one_organization(
     http: httpx.AsyncClient, token: dict[str, str], organization: Organization, other_organization: Organization
 ) -> None:
     others = [
-        await in_thread(_token, organization, "other"),
-        await in_thread(_token, other_organization),
+        await in_thread(bearer, organization, "other"),
+        await in_thread(bearer, other_organization),
     ]
     ask = {"query": TEXT}
     first = await http.get("/graphql", params=ask, headers=token)
