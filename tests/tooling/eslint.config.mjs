@@ -8,6 +8,8 @@ const VALUE_TYPES = [
   'AgentTool',
   'ColumnCompleteness',
   'DriftEvidence',
+  'FieldCost',
+  'OperationCost',
   'PageInfo',
   'ProcedureShare',
   'ReasonShare',
