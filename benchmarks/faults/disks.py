@@ -1,5 +1,6 @@
 """Small disks in memory that can be full and grow."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 _SIZE_MB = 160
+_BYTES_OF_MB = 1 << 20
 _MOUNT, _UMOUNT = (shutil.which(name) or "" for name in ("mount", "umount"))
 
 
@@ -42,9 +44,17 @@ class Disk:
 
     def fill(self) -> None:
         """Nothing fits any more."""
-        status = os.statvfs(self.folder)
+        block = os.statvfs(self.folder).f_bsize
+        size, position = _SIZE_MB * _BYTES_OF_MB, 0
         with (self.folder / "filler").open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, status.f_bavail * status.f_bsize)
+            while size >= block:  # ever smaller pieces: PostgreSQL takes and frees room meanwhile
+                try:
+                    os.posix_fallocate(filler.fileno(), position, size)
+                    position += size
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size //= 2
 
     def free(self) -> None:
         """There is room again."""

@@ -13,9 +13,9 @@ from backend.migration_safety.operations.steps import in_short
 class Backfill(Operation):
     """UPDATE in batches by key, each with its own commit; `where` must no longer hold for a row that is done.
 
-    That is how it goes on where it was interrupted, and why it may run again at any time. `pause` is in seconds,
-    between batches: for replicas and autovacuum. Backwards nothing is done: the code before does not read what was
-    filled in.
+    That is how it goes on where it was interrupted, and why it may run again at any time. After a batch it rests as
+    long as the batch took, and at least `pause` seconds: for live statements, replicas and autovacuum. Backwards
+    nothing is done: the code before does not read what was filled in.
 
     SQL:
         WITH batch AS (SELECT id FROM table WHERE id > last AND (where) ORDER BY id LIMIT batch FOR NO KEY UPDATE),
@@ -27,7 +27,7 @@ class Backfill(Operation):
     safety_exceptions = {"rows-differ": "the code before a backfill does not read what it fills in"}
 
     def __init__(
-        self, model_name: str, assignments: str, where: str, *, batch: int = 1_000, pause: float = 0.01
+        self, model_name: str, assignments: str, where: str, *, batch: int = 500, pause: float = 0.01
     ) -> None:
         self.model_name, self.assignments, self.where = model_name, assignments, where
         self.batch, self.pause = batch, pause
@@ -61,10 +61,14 @@ class Backfill(Operation):
             return
         if schema_editor.connection.in_atomic_block:
             raise NotSupportedError("Backfill cannot be executed inside a transaction: set atomic = False.")
-        done = in_short(self._sql(table, key, "true"), schema_editor, [])
-        while done:
-            time.sleep(self.pause)
-            done = in_short(self._sql(table, key, f"{key} > %s"), schema_editor, list(done[0]))
+        beyond, last = "true", list[Any]()
+        while True:
+            begin = time.monotonic()
+            done = in_short(self._sql(table, key, beyond), schema_editor, last)
+            if not done:
+                return
+            beyond, last = f"{key} > %s", list(done[0])
+            time.sleep(max(self.pause, time.monotonic() - begin))
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
