@@ -62,8 +62,10 @@ check: $(DEV_STAMP) ## lint, types, import contracts, new migrations read and re
 	$(PY) manage.py export_sdl --check
 	$(PY) manage.py schema_diff
 
-tooling: ## schema and operations through relay-compiler, graphql-codegen, tsc and graphql-eslint (needs Node)
+tooling: $(DEV_STAMP) ## schema and operations through front ends' tools, their clients against a server (needs Node, curl)
 	cd tests/tooling && npm ci --no-progress --loglevel=error && npm run --silent check
+	cd tests/clients && npm ci --no-progress --loglevel=error
+	$(PY) -m pytest -q tests/clients/real_clients.py
 
 bench: $(DEV_STAMP) ## measure beside other servers; ARGS=--quick for a trial, see docs/benchmarks.md
 	$(PY) -m benchmarks peers $(ARGS)
@@ -82,5 +84,5 @@ requirements: ## lock the dependencies anew (needs uv)
 
 clean: ## remove what can be made again; the database under .data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov \
-	  tests/tooling/node_modules graphiql/node_modules
+	  tests/tooling/node_modules tests/clients/node_modules tests/clients/relay/__generated__ graphiql/node_modules
 	find backend benchmarks schema tests -name __pycache__ -type d -prune -exec rm -rf {} +

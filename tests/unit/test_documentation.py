@@ -12,6 +12,7 @@ from schema.build import core_schema
 from schema.http.asgi import Application
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "tests" / "clients"
 CODE = re.compile(r"^[A-Z]+(_[A-Z]+)*$")
 
 
@@ -60,3 +61,19 @@ def test_every_setting_that_is_named_exists() -> None:
     for name in ("errors.md", "limits.md"):
         named = set(re.findall(r"DRIFTGRAPH_[A-Z_]+", (ROOT / "docs" / name).read_text()))
         assert named <= names
+
+
+def test_the_examples_of_clients_are_those_that_are_run() -> None:
+    region = re.compile(r"^(?:#|//) <(\w+)>\n(.*?)\n(?:#|//) </\1>$", re.MULTILINE | re.DOTALL)
+    scripts = [path for kind in ("*.mjs", "*.py", "*.sh", "relay/*.js") for path in EXAMPLES.glob(kind)]
+    run = {
+        (path.relative_to(EXAMPLES).as_posix(), name): text.strip()
+        for path in scripts
+        for name, text in region.findall(path.read_text())
+    }
+    shown = re.findall(
+        r"^<!-- (\S+): (\w+) -->\n```\w+\n(.*?)\n```$", (ROOT / "docs/clients.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+
+    assert {(file, name): text for file, name, text in shown} == run
+    assert len(shown) == len(run) > 10

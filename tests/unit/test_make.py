@@ -130,7 +130,7 @@ def test_the_proof_says_whether_the_tools_of_front_ends_ran(tmp_path: Path, vers
 
     last = subprocess.run(
         ["/bin/bash", "-euo", "pipefail", "-c", script[script.index("# The tools of front ends") :]],
-        env={"PATH": str(tmp_path)},
+        env={"PATH": str(tmp_path), "venv": ".venv"},
         capture_output=True,
         text=True,
         check=True,
