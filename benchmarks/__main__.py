@@ -42,6 +42,9 @@ COMMANDS = {
     "abuses": Command(
         "benchmarks.abuses", "what a server answers to abuses, and how long others wait", fresh_database=True
     ),
+    "leaving": Command(
+        "benchmarks.leaving", "how soon a statement is gone whose deadline or client is gone", fresh_database=True
+    ),
     "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 
