@@ -70,7 +70,9 @@ class GraphQLApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one HTTP request."""
         headers = Headers(scope["headers"])
-        request_id = secrets.token_hex(16)
+        request_id, head = secrets.token_hex(16), scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}
         try:
             response = await self._respond(scope, receive, headers, request_id)
         except HttpError as error:
@@ -84,11 +86,11 @@ class GraphQLApp:
             )
             response = _refusal(masked, request_id, headers)
         response.headers.setdefault("x-request-id", request_id)
-        await response.send(send)
+        await response.send(send, head=head)
 
     async def _respond(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Response:
         path = scope["path"].rstrip("/")
-        if path.startswith(f"{PATH}/static/") and scope["method"] in ("GET", "HEAD"):
+        if path.startswith(f"{PATH}/static/") and scope["method"] == "GET":
             return static_file(path.removeprefix(f"{PATH}/static/"))
         if path != PATH:
             raise HttpError(404, "NOT_FOUND", "There is nothing at this address.")

@@ -29,6 +29,7 @@ from backend.db.writes import WriteThreads
 from schema.http.messages import Headers, HttpError
 
 _PREFLIGHT_HEADERS = ("x-csrftoken", "x-requested-with", "graphql-require-preflight")
+_OTHER_SITES = ("cross-site", "same-site")  # as browsers tell in Sec-Fetch-Site; the latter is another subdomain
 log = logging.getLogger("driftgraph.http")
 _REMEMBERED = 1_000  # tokens per process
 
@@ -139,8 +140,8 @@ def _refuse_foreign(headers: Headers) -> None:
 
     JSON needs a preflight, which is never granted; a form with files does not, so it must carry a header that does.
     """
-    origin = headers.get("origin")
-    if origin and origin.partition("://")[2] != headers.get("host"):
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if (origin and origin.partition("://")[2] != headers.get("host")) or site in _OTHER_SITES:
         raise HttpError(403, "FORBIDDEN", "The request comes from another site.")
     if headers.media_type == "multipart/form-data" and not any(headers.get(name) for name in _PREFLIGHT_HEADERS):
         raise HttpError(403, "FORBIDDEN", "Files sent with a session need the header X-CSRFToken.")

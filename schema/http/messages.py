@@ -57,12 +57,12 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
 
-    async def send(self, send: Send) -> None:
-        """Sends it, with a length."""
+    async def send(self, send: Send, *, head: bool = False) -> None:
+        """Sends it, with its length; without its body where it answers HEAD."""
         headers = {"content-length": str(len(self.body)), "x-content-type-options": "nosniff", **self.headers}
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
-        await send({"type": "http.response.body", "body": self.body})
+        await send({"type": "http.response.body", "body": b"" if head else self.body})
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:

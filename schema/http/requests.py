@@ -147,7 +147,7 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
     if scope["method"] == "GET":
         return _get(scope)
     if scope["method"] != "POST":
-        raise HttpError(405, "BAD_USER_INPUT", "Use POST or GET.", {"allow": "GET, POST"})
+        raise HttpError(405, "BAD_USER_INPUT", "Use POST or GET.", {"allow": "GET, HEAD, POST"})
     if headers.media_type == MULTIPART:
         return await _multipart(receive, headers)
     if headers.media_type != JSON:

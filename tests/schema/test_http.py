@@ -113,7 +113,9 @@ async def test_a_malformed_request_is_a_clear_client_error(
     assert answer.json()["errors"][0]["message"]
 
 
-@pytest.mark.parametrize(("method", "status", "allow"), [("PUT", 405, "GET, POST"), ("DELETE", 405, "GET, POST")])
+@pytest.mark.parametrize(
+    ("method", "status", "allow"), [("PUT", 405, "GET, HEAD, POST"), ("DELETE", 405, "GET, HEAD, POST")]
+)
 async def test_other_methods_are_refused(http: httpx.AsyncClient, method: str, status: int, allow: str) -> None:
     answer = await http.request(method, "/graphql")
 
@@ -132,6 +134,30 @@ async def test_get_executes_queries_but_no_mutations(http: httpx.AsyncClient, to
 
     assert query.json()["data"] == {"viewer": {"role": "ADMIN"}}
     assert (mutation.status_code, mutation.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "accept"),
+    [
+        ({}, "text/html"),
+        ({"query": "{ viewer { role } }"}, "*/*"),
+        ({"query": "{ nothing }"}, GRAPHQL),
+        ({}, "text/csv"),
+    ],
+)
+async def test_head_is_get_without_the_body(
+    http: httpx.AsyncClient, token: dict[str, str], parameters: dict[str, str], accept: str
+) -> None:
+    headers = {**token, "accept": accept}
+
+    whole = await http.get("/graphql", params=parameters, headers=headers)
+    head = await http.head("/graphql", params=parameters, headers=headers)
+
+    own = {"x-request-id", "content-security-policy"}
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert {(name, value) for name, value in head.headers.items() if name not in own} == {
+        (name, value) for name, value in whole.headers.items() if name not in own
+    }
 
 
 async def test_the_newer_media_type_tells_request_errors_by_status(http: httpx.AsyncClient) -> None:
@@ -214,10 +240,15 @@ async def test_another_site_cannot_use_a_session(http: httpx.AsyncClient) -> Non
     cookie = {"cookie": "sessionid=abc"}
 
     foreign = await http.post("/graphql", json=VIEWER, headers={**cookie, "origin": "https://evil.example"})
+    told = [
+        await http.post("/graphql", json=VIEWER, headers={**cookie, "sec-fetch-site": site})
+        for site in ("cross-site", "same-site", "same-origin", "none")
+    ]
     form = await http.post("/graphql", headers=cookie, **_form(b"{}"))
     unknown = await http.post("/graphql", json=VIEWER, headers=cookie)
 
     assert (foreign.status_code, form.status_code) == (403, 403)
+    assert [answer.status_code for answer in told] == [403, 403, 200, 200]
     assert unknown.json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
