@@ -12,6 +12,7 @@ from graphql.utilities.find_schema_changes import (
     find_schema_changes,
 )
 
+_COORDINATE = re.compile(r"(?<![@\w])[A-Z]\w*(?:\.\w+(?:\(\w+:\))?)?")
 _REMOVAL = re.compile(r"\bRemoved on (\d{4}-\d{2}-\d{2})\.$")
 
 
@@ -55,6 +56,11 @@ def changes(old: GraphQLSchema, new: GraphQLSchema, today: datetime.date) -> Cha
 
 def _removes(line: str, coordinate: str) -> bool:
     return line.rstrip(".").endswith(" was removed") and line.replace("'", "").split()[-3] == coordinate
+
+
+def coordinate_of(line: str, old: GraphQLSchema) -> str | None:
+    """What of the old schema a change is about, such as Payer or Query.payers(first:); None for a directive."""
+    return next((found for found in _COORDINATE.findall(line) if found.partition(".")[0] in old.type_map), None)
 
 
 def deprecations(schema: GraphQLSchema) -> Iterator[Deprecation]:

@@ -11,7 +11,7 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import Forbidden, LimitExceeded
 from schema.context import Context, context_of
-from schema.cost.directives import Cost, sized_by
+from schema.cost.directives import Cost, ListSize, sized_by
 from schema.cost.dry_run import OperationCost, operation_cost
 from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
 from schema.declared_field import load_node
@@ -29,6 +29,7 @@ from schema.types import audit as audit_types
 from schema.types import claims as claim_types
 from schema.types import drift as drift_types
 from schema.types import payers as payer_types
+from schema.types import usage as usage_types
 
 
 @strawberry_django.type(
@@ -146,6 +147,32 @@ class Query:
     ) -> OperationCost:
         schema = info.schema._schema  # noqa: SLF001 - Strawberry's documented way to it
         return await operation_cost(schema, document, variables, operation_name)
+
+    @resolver(
+        "Which client of the organization used which part of the schema, deprecated parts first, then the most used; at"
+        " most 100 lines. Requests of the last minute may be missing. For owners and administrators.",
+        right=Right.MEMBERS,
+        directives=(ListSize(assumed_size=usage_types.MAX_LINES, require_one_slicing_argument=False),),
+    )
+    @staticmethod
+    async def schema_usage(
+        info: strawberry.Info,
+        days: Annotated[
+            int, strawberry.argument(description="Days up to today, in UTC; 1 to 3,660, but no more are kept than set.")
+        ] = 30,
+        part: Annotated[
+            str | None,
+            strawberry.argument(
+                description="A coordinate, with all that is below it: Payer is its fields too, Query.payers its"
+                " arguments; null: everything."
+            ),
+        ] = None,
+        deprecated_only: Annotated[
+            bool, strawberry.argument(description="Whether what is not deprecated is left out.")
+        ] = False,
+    ) -> list[usage_types.SchemaUse]:
+        schema = info.schema._schema  # noqa: SLF001 - Strawberry's documented way to it
+        return await usage_types.schema_uses(schema, context_of(info), days, part, deprecated_only)
 
     @resolver("Who asks, with which rights, for which organization.", right=None)
     @staticmethod

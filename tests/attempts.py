@@ -31,6 +31,7 @@ from backend.claims.models import OutcomeCount
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from backend.payers.models import PayerAlias
+from backend.usage.models import SchemaUse
 from schema.build import core_schema
 from schema.relay.ids import encode_id
 from tests import factories as make
@@ -82,6 +83,14 @@ def member(organization: Organization, mark: str) -> Member:
         )
         PayerAlias.objects.create(organization=organization, raw_name=f"alias {mark}", payer_id=keys["PY"])
         AuditEntry.objects.create(organization=organization, actor_role="OWNER", action=mark, object_type="payer")
+        SchemaUse.objects.create(
+            organization=organization,
+            day=timezone.now().date(),
+            coordinate="Query.payers",
+            client_name=mark,
+            client_version="1",
+            uses=1,
+        )
         OutcomeCount.objects.create(
             organization=organization,
             payer_id=keys["PY"],
@@ -222,6 +231,8 @@ class Attempts:
                 self._judge(name, data, answer, other)
 
     def _reads(self, kind: GraphQLField, other: Member) -> Iterator[dict[str, Any]]:
+        if not any(isinstance(a.type, GraphQLNonNull) and a.default_value is Undefined for a in kind.args.values()):
+            yield {}
         for value in other.ids.values():
             if "id" in kind.args:
                 yield {"id": value}

@@ -83,6 +83,8 @@ class Environment:
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
     session_hours: int = 12
+    usage_flush_seconds: float = 60.0  # which client used what of the schema is counted in memory, and written then
+    usage_days: int = 400  # such counts are kept
     report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
     report_token: str = ""  # API token for it, with the scope agents:write
 

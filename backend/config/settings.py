@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "backend.alerts",
     "backend.agents",
     "backend.audit",
+    "backend.usage",
     "schema",
 ]
 MIDDLEWARE = [

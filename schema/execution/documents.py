@@ -26,6 +26,7 @@ from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
+from schema.usage.coordinates import Usage, usage_of
 
 OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
@@ -49,6 +50,7 @@ class Prepared:
     coercion: Coercion | None  # where there are no errors
     sizing: tuple[str, ...] = ()  # variables that the price depends on
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of variables, not coerced
+    usage: Usage = field(default_factory=Usage)
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
     prices: LeastRecent[Hashable, Price] = field(default_factory=lambda: LeastRecent(_FORMS))
     selections: LeastRecent[Hashable, Selected] = field(default_factory=lambda: LeastRecent(_FORMS))
@@ -139,6 +141,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
         Coercion(schema, operation),
         sizing_variables(operation, fragments),
         defaults(operation),
+        usage_of(schema, operation, fragments),
     )
 
 

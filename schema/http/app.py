@@ -29,6 +29,8 @@ from schema.http.graphiql import page, static_file
 from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
 from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, asks, read_request, response_type
 from schema.limits import refuse_nul
+from schema.usage.clients import client_of
+from schema.usage.ledger import UsageLedger
 
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
@@ -62,9 +64,11 @@ class GraphQLApp:
         self._budgets = budgets or process_budgets()
         self._documents = Documents()
         self._credentials = Credentials(reads, writes)
+        self.usage = UsageLedger(writes)
 
     async def close(self) -> None:
-        """Nothing; ends the connections that are the application's own."""
+        """Nothing; writes the last counts, and ends the connections that are the application's own."""
+        await self.usage.stop()
         await self._budgets.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -174,6 +178,8 @@ class GraphQLApp:
         remaining = await self._budgets.give_back(charge, actual)
         if who.actor is None:
             return answer
+        used = asked.prepared.usage.coordinates(asked.variables)
+        self.usage.count(who.actor.organization_id, client_of(asked.headers), used)
         cost = {
             "requested": price.requested,
             "actual": actual,

@@ -63,6 +63,7 @@ class Application:
                     await self._reads.open()
                     trusted_documents()  # a manifest that cannot be read is told at the start
                     warm()
+                    self._graphql.usage.start()
                     # A long document is looked at in a thread: the event loop gets its turn after 0.5 ms, not 5.
                     sys.setswitchinterval(0.000_5)
                     # What lives as long as the process need not be looked at by every collection of garbage.

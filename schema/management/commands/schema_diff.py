@@ -3,15 +3,23 @@
 import datetime
 import subprocess
 from argparse import ArgumentParser
+from collections import Counter
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 from graphql import GraphQLSchema, build_schema
 
+from backend.core.errors import AppError
+from backend.usage.selectors import Asked, usage_everywhere
 from schema.build import core_schema
-from schema.changes import changes, deprecations
+from schema.changes import changes, coordinate_of, deprecations
 from schema.management.commands.export_sdl import SDL
+from schema.management.commands.schema_usage import client_text
+
+_DAYS = 30
 
 
 class Command(BaseCommand):
@@ -24,6 +32,9 @@ class Command(BaseCommand):
         """The commit, and whether safe changes are listed too."""
         parser.add_argument("ref", nargs="?", metavar="REF", help="a tag, branch or commit")
         parser.add_argument("--safe", action="store_true", help="list the safe changes too")
+        parser.add_argument(
+            "--usage", action="store_true", help=f"say who used what breaks in the last {_DAYS} days, by the database"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Prints the changes.
@@ -41,19 +52,39 @@ class Command(BaseCommand):
         if ref is None:
             self.stdout.write("Nothing to compare with: there is neither a tag nor a branch main.")
             return
-        found = changes(_schema_of(ref), core_schema(), datetime.datetime.now(tz=datetime.UTC).date())
+        old = _schema_of(ref)
+        found = changes(old, core_schema(), datetime.datetime.now(tz=datetime.UTC).date())
         shown = {"breaking": found.breaking, "announced": found.announced, "dangerous": found.dangerous}
         if options["safe"]:
             shown["safe"] = found.safe
         for kind, lines in shown.items():
             for line in lines:
                 self.stdout.write(f"{kind}: {line}")
+                part = coordinate_of(line, old) if options["usage"] and kind in ("breaking", "announced") else None
+                if part is not None:
+                    self.stdout.write(f"  {_usage(part)}")
         self.stdout.write(
             f"Since {ref}: {len(found.breaking)} breaking, {len(found.announced)} announced, "
             f"{len(found.dangerous)} dangerous, {len(found.safe)} safe."
         )
         if found.breaking:
             raise CommandError("Clients would break. Deprecate first, with a day of removal, and remove after it.")
+
+
+def _usage(part: str) -> str:
+    """How often a part and all below it were used lately, and by whom."""
+    since = timezone.now().date() - datetime.timedelta(days=_DAYS - 1)
+    try:
+        rows = usage_everywhere(Asked(since, part))
+    except (DatabaseError, InterfaceError, AppError) as error:
+        return f"how often {part} was used is not known: the database does not tell ({type(error).__name__})"
+    if not rows:
+        return f"{part} was not used in the last {_DAYS} days"
+    clients = Counter[str]()
+    for row in rows:
+        clients[client_text(row)] += row.uses
+    texts = [f"{uses} times {client}" for client, uses in clients.most_common()]
+    return f"{part} was used in the last {_DAYS} days: {', '.join(texts)}"
 
 
 def _git(*words: str) -> str | None:

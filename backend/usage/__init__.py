@@ -1,0 +1,1 @@
+"""What clients use of the API, in counters by organization, day and client."""
