@@ -51,6 +51,8 @@ class Environment:
         "automatic"  # any: every text; automatic: and its hash from then on; trusted: those of manifests alone
     )
     documents_manifest: str = ""  # file of documents_build, whose documents are trusted beside those of the product
+    introspection: str = "auto"  # on or off: whether the schema can be asked for; auto: on in development alone
+    suggestions: bool = True  # "Did you mean ..." in errors; never where introspection is off
     document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
     write_threads: int = 8  # threads per process that run services
     write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then
@@ -93,7 +95,23 @@ class Environment:
         """Whether default keys are refused and cookies demand TLS."""
         return self.environment == "production"
 
+    @property
+    def shows_schema(self) -> bool:
+        """Whether introspection is answered."""
+        return self.introspection == "on" or (self.introspection == "auto" and not self.is_production)
 
+    @property
+    def shows_suggestions(self) -> bool:
+        """Whether errors suggest names of the schema."""
+        return self.suggestions and self.shows_schema
+
+
+_CHOICES = {
+    "environment": ("development", "production"),
+    "execution": ("auto", "compiled", "reference"),
+    "documents": ("any", "automatic", "trusted"),
+    "introspection": ("auto", "on", "off"),
+}
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -154,14 +172,12 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     settings = Environment(**values)
     if settings.port > MAX_PORT:
         raise BadSetting(name="DRIFTGRAPH_PORT", reason=f"it must be at most {MAX_PORT}")
-    if settings.environment not in ("development", "production"):
-        raise BadSetting(name="DRIFTGRAPH_ENVIRONMENT", reason="it must be development or production")
-    if settings.execution not in ("auto", "compiled", "reference"):
-        raise BadSetting(name="DRIFTGRAPH_EXECUTION", reason="it must be auto, compiled or reference")
+    for name, words in _CHOICES.items():
+        if getattr(settings, name) not in words:
+            reason = f"it must be {', '.join(words[:-1])} or {words[-1]}"
+            raise BadSetting(name=PREFIX + name.upper(), reason=reason)
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
-    if settings.documents not in ("any", "automatic", "trusted"):
-        raise BadSetting(name="DRIFTGRAPH_DOCUMENTS", reason="it must be any, automatic or trusted")
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
         raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
     if settings.is_production:

@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 import strawberry
 from django.conf import settings
-from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema, validate
+from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 
 from backend.core.errors import BadUserInput
 from schema.cost.pricing import Line, Pricing, defaults
 from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
+from schema.validity import problems
 
 _LARGEST = 2**31 - 1  # of GraphQL's Int
 
@@ -86,11 +87,11 @@ def _priced(
     try:
         document = parsed(text)
         operation = operation_of(document, operation_name)
-        problems = validate(schema, document, max_errors=1)
+        found = problems(schema, document, at_most=1)
     except GraphQLError as error:
-        problems = [error]
-    if problems:
-        raise DocumentNotValid(problem=problems[0].message, path=("document",))
+        found = [error]
+    if found:
+        raise DocumentNotValid(problem=found[0].message, path=("document",))
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     pricing = Pricing(schema, operation, fragments, {**defaults(operation), **variables})
     return pricing.price().requested, pricing.itemised()

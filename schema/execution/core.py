@@ -5,6 +5,7 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
 
+from django.conf import settings
 from graphql import (
     GRAPHQL_MAX_INT,
     GRAPHQL_MIN_INT,
@@ -66,7 +67,9 @@ def coerce_variables(
     Raises:
         RefusedVariables: they do not fit; with the errors that graphql-core reports.
     """
-    found = get_variable_values(schema, operation.variable_definitions or (), dict(raw or {}), max_errors=50)
+    definitions = operation.variable_definitions or ()
+    hides = not settings.ENVIRONMENT.shows_suggestions
+    found = get_variable_values(schema, definitions, dict(raw or {}), max_errors=50, hide_suggestions=hides)
     if isinstance(found, list):
         raise RefusedVariables(found)
     return found
@@ -125,7 +128,8 @@ def argument_values(field: GraphQLField, node: FieldNode, variables: VariableVal
     Raises:
         GraphQLError: an argument is missing or does not fit.
     """
-    return get_argument_values(field, node, variables)
+    hides = not settings.ENVIRONMENT.shows_suggestions
+    return get_argument_values(field, node, variables, hide_suggestions=hides)
 
 
 def python_arguments(field: GraphQLField, values: dict[str, Any]) -> dict[str, Any]:
@@ -222,6 +226,7 @@ def executor(
         default_type_resolver,
         default_field_resolver,
         operation_extensions=None,
+        hide_suggestions=not settings.ENVIRONMENT.shows_suggestions,
     )
 
 
@@ -239,5 +244,6 @@ async def reference(
         operation_name,
         executor_class=schema.execution_context_class,
         operation_extensions=None,
+        hide_suggestions=not settings.ENVIRONMENT.shows_suggestions,
     )
     return cast("ExecutionResult", found if isinstance(found, ExecutionResult) else await cast("Any", found))

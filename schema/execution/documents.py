@@ -16,7 +16,6 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
-    validate,
 )
 
 from backend.core.least_recent import LeastRecent
@@ -27,6 +26,7 @@ from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
 from schema.limits import operation_of, parsed
 from schema.usage.coordinates import Usage, usage_of
+from schema.validity import problems
 
 OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
@@ -127,7 +127,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     schema, document = core_schema(), parsed(text)
     operation = operation_of(document, operation_name)
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    errors = validate(schema, document, max_errors=_ERRORS)
+    errors = problems(schema, document, at_most=_ERRORS)
     if errors:
         return Prepared(schema, text, document, operation, fragments, errors, Conditions(), None)
     return Prepared(
