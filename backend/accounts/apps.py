@@ -1,5 +1,7 @@
 """The Django application `accounts`."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,7 @@ class AccountsConfig(AppConfig):
 
     name = "backend.accounts"
     label = "accounts"
+
+    def ready(self) -> None:
+        """Connects the receivers, which need the models and so cannot be imported before."""
+        import_module("backend.accounts.receivers")

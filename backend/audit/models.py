@@ -2,12 +2,14 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Func, Value
+from django.db.models import Func, Q, Value
 from django.db.models.functions import Now
 
 from backend.core.actor import Role
 from backend.core.constraints import OrderIndex, one_of
 from backend.core.tenant_models import OrganizationKey, TenantModel
+
+TOKEN_ADDRESS = "token.address"  # noqa: S105 - an action: the first use of a token from an address
 
 
 class TransactionId(models.Field):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -59,6 +61,7 @@ class AuditEntry(TenantModel):
     outcome = models.TextField(choices=Outcome.choices, default=Outcome.OK)
     purpose = models.TextField(default="")
     request_id = models.TextField(default="")
+    ip_hash = models.BinaryField(null=True)  # whence, of what happens at the door: backend.audit.addresses
     xid = TransactionId(db_default=CurrentTransaction())
     epoch = models.BigIntegerField(default=0, db_default=0)  # the system identifier of the cluster that gave the xid
 
@@ -69,6 +72,11 @@ class AuditEntry(TenantModel):
             OrderIndex(fields=["organization", "-at", "-id"], name="audit_entry_at_desc_idx"),
             OrderIndex(fields=["organization", "actor_id", "-at", "-id"], name="audit_entry_actor_idx"),
             models.Index(fields=["epoch", "xid"], name="audit_entry_sealing_idx"),
+            models.Index(
+                fields=["organization", "token_id", "ip_hash"],
+                condition=Q(action=TOKEN_ADDRESS),
+                name="audit_entry_address_idx",
+            ),
         ]
 
 

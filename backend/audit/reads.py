@@ -1,7 +1,7 @@
-"""The account of a read: an entry for each protected type that an operation shows, written before its answer leaves."""
+"""The account of an operation: an entry for each protected type that it shows, one for what it was refused."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -14,6 +14,7 @@ from backend.core.ids import uuid7
 from backend.db.pipeline import TextQuery
 
 READ = "read"
+REFUSE = "refuse"
 
 # A missing purpose is found here, where the organization's row is at hand: asking first would be a round trip more.
 _INSERT = b"""
@@ -27,7 +28,7 @@ FROM jsonb_to_recordset($1::jsonb) AS e(id uuid, organization_id uuid, actor_id 
   action text, object_type text, object_ids uuid[], object_count int, objects_digest bytea, fields text[],
   operation_name text, document_hash bytea, fields_phi boolean, outcome text, purpose text, request_id text)
 JOIN organization o ON o.id = e.organization_id
-RETURNING outcome
+RETURNING fields_phi AND purpose = '' AND (SELECT purpose_required FROM organization o WHERE o.id = organization_id)
 """
 
 
@@ -47,10 +48,17 @@ class Shown:
     keys: frozenset[uuid.UUID]
     fields: tuple[str, ...]  # labelled ones, as Type.field, sorted
     claim_level: bool
+    outcome: Outcome = Outcome.OK
+    action: str = READ
 
 
-def account(actor: Actor, shown: Sequence[Shown], document_hash: bytes, outcome: Outcome) -> TextQuery:
-    """The statement that writes the entries; gives the outcome that each of them got."""
+def refused(fields: Iterable[str]) -> Shown:
+    """What an operation was refused for want of a right: fields and mutations, as Type.field."""
+    return Shown("", frozenset(), tuple(sorted(set(fields))), claim_level=False, outcome=Outcome.DENIED, action=REFUSE)
+
+
+def account(actor: Actor, shown: Sequence[Shown], document_hash: bytes) -> TextQuery:
+    """The statement that writes the entries; says of each whether it lacks a purpose that the organization demands."""
     entries = [
         {
             "id": uuid7(),
@@ -58,7 +66,7 @@ def account(actor: Actor, shown: Sequence[Shown], document_hash: bytes, outcome:
             "actor_id": actor.user_id,
             "token_id": actor.token_id,
             "actor_role": actor.role.value,
-            "action": READ,
+            "action": one.action,
             "object_type": one.table,
             "object_ids": sorted(one.keys) if len(one.keys) <= MAX_OBJECT_IDS else [],
             "object_count": len(one.keys),
@@ -67,7 +75,7 @@ def account(actor: Actor, shown: Sequence[Shown], document_hash: bytes, outcome:
             "operation_name": actor.operation_name,
             "document_hash": f"\\x{document_hash.hex()}",
             "fields_phi": one.claim_level,
-            "outcome": outcome.value,
+            "outcome": one.outcome.value,
             "purpose": actor.purpose or "",
             "request_id": actor.request_id,
         }

@@ -31,8 +31,8 @@ SELECT epoch, xid::text, id::text, jsonb_strip_nulls(jsonb_build_object('id', id
   'actor_id', actor_id, 'token_id', token_id, 'actor_role', actor_role, 'action', action, 'object_type', object_type,
   'object_ids', object_ids, 'object_count', object_count, 'objects_digest', encode(objects_digest, 'hex'),
   'fields', fields, 'operation_name', operation_name, 'document_hash', encode(document_hash, 'hex'),
-  'fields_phi', fields_phi, 'outcome', outcome, 'purpose', purpose, 'request_id', request_id, 'xid', xid::text,
-  'epoch', epoch))::text
+  'fields_phi', fields_phi, 'outcome', outcome, 'purpose', purpose, 'request_id', request_id,
+  'ip_hash', encode(ip_hash, 'hex'), 'xid', xid::text, 'epoch', epoch))::text
 FROM audit_entry e WHERE organization_id = %s ORDER BY e.epoch, e.xid, e.id
 """
 _ORGANIZATIONS = """

@@ -1,25 +1,33 @@
-"""Gives account of what an operation shows of protected types. The same for every way of execution; fail closed."""
+"""Gives account of what an operation shows of protected types, fail closed, and of what it was refused.
+
+The same for every way of execution.
+"""
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from graphql import (
+    DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLObjectType,
     GraphQLSchema,
     SelectionSetNode,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
     get_named_type,
     is_abstract_type,
+    visit,
 )
 
 from backend.audit.models import Outcome
-from backend.audit.reads import AccountNotWritten, PurposeMissing, Shown, account
-from backend.core.actor import Actor
+from backend.audit.reads import AccountNotWritten, PurposeMissing, Shown, account, refused
 from backend.core.errors import Forbidden, Unavailable
 from schema.context import Context
 from schema.execution.selection import Selection, collect
@@ -94,12 +102,17 @@ class _Walk:
 
 
 async def give_account(
-    context: Context, actor: Actor, text: str, found: Selected, errors: Sequence[GraphQLError]
+    context: Context,
+    text: str,
+    found: Selected,
+    errors: Sequence[GraphQLError],
+    refusals: Collection[str],
 ) -> None:
     """Returns when the entries are written, and the answer may leave.
 
     There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too.
-    Of other types there is one where rows were shown or something went wrong.
+    Of other types there is one where rows were shown or something went wrong. There is one more, with the coordinates,
+    where something was refused; where that one alone cannot be written, the refusal stands without it.
 
     Raises:
         PurposeMissing: the organization wants to know what claim lines are read for.
@@ -107,26 +120,58 @@ async def give_account(
 
     SQL: 1, in a transaction of its own.
     """
-    shown, outcome = [], _outcome(errors)
+    shown = []
     for name, fields in sorted(found.fields.items()):
         protected = Protection.types[name]
         keys = frozenset(context.shown.get(protected.model, ()))
+        outcome = _outcome(errors, something=bool(keys))
         if not (keys or protected.claim_level or outcome is not Outcome.OK):
             continue
         table = protected.model._meta.db_table
-        shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level))
-    if not shown:
+        shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level, outcome))
+    entries = [*shown, refused(refusals)] if refusals else shown
+    if not entries:
         return
     try:
-        rows = await context.snapshot.append(account(actor, shown, hashlib.sha256(text.encode()).digest(), outcome))
+        rows = await context.snapshot.append(account(context.actor, entries, hashlib.sha256(text.encode()).digest()))
     except (psycopg.Error, Unavailable) as error:
-        log.error("request %s: its read was not recorded: %s", context.request_id, type(error).__name__)  # noqa: TRY400 - no values
-        raise AccountNotWritten from error
-    if outcome is not Outcome.DENIED and any(row[0] == b"DENIED" for row in rows):
+        log.error("request %s: it was not recorded: %s", context.request_id, type(error).__name__)  # noqa: TRY400 - no values
+        if shown:
+            raise AccountNotWritten from error
+        return
+    if any(row[0] == b"t" for row in rows):
         raise PurposeMissing
 
 
-def _outcome(errors: Sequence[GraphQLError]) -> Outcome:
-    if any(isinstance(error.original_error, Forbidden) for error in errors):
+def refusals_of(schema: GraphQLSchema, document: DocumentNode, errors: Sequence[GraphQLError]) -> frozenset[str]:
+    """What was refused for want of a right: the fields and mutations, as Type.field."""
+    denied = [error for error in errors if isinstance(error.original_error, Forbidden)]
+    return _Coordinates(schema, document).of(denied) if denied else frozenset()
+
+
+class _Coordinates(Visitor):
+    """Finds the type of fields by their place in a document."""
+
+    def __init__(self, schema: GraphQLSchema, document: DocumentNode) -> None:
+        super().__init__()
+        self._types, self._document = TypeInfo(schema), document
+        self._wanted: set[int] = set()
+        self._found: set[str] = set()
+
+    def of(self, errors: Iterable[GraphQLError]) -> frozenset[str]:
+        """The coordinates of the fields that errors are about."""
+        self._wanted = {id(node) for error in errors for node in error.nodes or ()}
+        visit(self._document, TypeInfoVisitor(self._types, self))
+        return frozenset(self._found)
+
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
+        parent = self._types.get_parent_type()
+        if id(node) in self._wanted and parent is not None:
+            self._found.add(f"{parent.name}.{node.name.value}")
+
+
+def _outcome(errors: Sequence[GraphQLError], *, something: bool) -> Outcome:
+    """How a read ended; where something was shown it was not denied, whatever else was."""
+    if not something and any(isinstance(error.original_error, Forbidden) for error in errors):
         return Outcome.DENIED
     return Outcome.ERROR if errors else Outcome.OK

@@ -17,7 +17,7 @@ from backend.core.errors import AppError, Unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.reads import AnswerOutdated
 from schema.context import Context
-from schema.execution.accounting import give_account
+from schema.execution.accounting import give_account, refusals_of
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled
 from schema.execution.core import Coercion, RefusedVariables, coerced, executor, reference
@@ -62,15 +62,15 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
     answer = await _executed(prepared, prepared.coercion, raw_variables, context)
-    actor = context.principal
-    if actor is None or answer.data is None:
+    if context.principal is None or answer.data is None:
         return answer
+    refusals = refusals_of(prepared.schema, prepared.document, answer.errors) if answer.errors else ()
     values: Mapping[str, Any] = {}
     if prepared.conditions.variables:
         values = coerced(prepared.coercion.values(raw_variables))
     protected = prepared.protected(values)
-    if protected.fields:
-        await give_account(context, actor, prepared.text, protected, answer.errors)
+    if protected.fields or refusals:
+        await give_account(context, prepared.text, protected, answer.errors, refusals)
     return answer
 
 

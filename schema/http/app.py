@@ -105,7 +105,7 @@ class GraphQLApp:
             raise HttpError(
                 406, "BAD_USER_INPUT", f"This endpoint answers with {GRAPHQL_RESPONSE} or application/json."
             )
-        who = await self._principal(headers)
+        who = await self._principal(headers, _address(scope))
         request = await read_request(scope, receive, headers)
         writes = RequestWrites(self._writes)
         try:
@@ -132,13 +132,13 @@ class GraphQLApp:
             writes.when_ended(request.form.remove_files)
         return _answer(result, request_id, media_type)
 
-    async def _principal(self, headers: Headers) -> Principal:
-        who = self._credentials.known(headers)
+    async def _principal(self, headers: Headers, address: str) -> Principal:
+        who = self._credentials.known(headers, address)
         if who is not None and headers.media_type != MULTIPART:
             return who
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                who = await self._credentials.anew(headers)
+                who = await self._credentials.anew(headers, address)
         except TimeoutError:
             raise HttpError.of(DeadlineExceeded(), 503) from None
         if headers.media_type == MULTIPART and who.actor is None:
@@ -151,7 +151,7 @@ class GraphQLApp:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
                 if who.premise is not None and asked.prepared.kind is not OperationType.QUERY:
                     # What writes does so in other transactions than the one that looks at the premise.
-                    who = Principal((await self._credentials.anew(asked.headers)).actor)
+                    who = Principal((await self._credentials.anew(asked.headers, asked.address)).actor)
                 return await self._paid(asked, who)
         except RateLimited as error:
             wait = {"retry-after": str(error.details["seconds"])}
@@ -172,7 +172,7 @@ class GraphQLApp:
             answer = await self._attempt(asked, who)
         except AnswerOutdated:
             # The token was revoked, has expired or got other rights since it was last looked at.
-            who = await self._credentials.anew(asked.headers)
+            who = await self._credentials.anew(asked.headers, asked.address)
             answer = await self._attempt(asked, Principal(who.actor))
         actual = price.actual(answer.rows)
         remaining = await self._budgets.give_back(charge, actual)

@@ -21,6 +21,7 @@ from backend.accounts.authentication import (
     token_use_is_due,
     token_use_record,
 )
+from backend.audit.door import token_address_record
 from backend.core.actor import Actor
 from backend.core.errors import AppError, Forbidden, Unauthenticated
 from backend.core.least_recent import LeastRecent
@@ -32,6 +33,7 @@ _PREFLIGHT_HEADERS = ("x-csrftoken", "x-requested-with", "graphql-require-prefli
 _OTHER_SITES = ("cross-site", "same-site")  # as browsers tell in Sec-Fetch-Site; the latter is another subdomain
 log = logging.getLogger("driftgraph.http")
 _REMEMBERED = 1_000  # tokens per process
+_PLACES = 10_000  # of tokens and addresses per process
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,15 @@ class Credentials:
     def __init__(self, reads: Reads, writes: WriteThreads) -> None:
         self._reads, self._writes = reads, writes
         self._known: LeastRecent[bytes, Principal] = LeastRecent(_REMEMBERED)
-        self._recording: dict[uuid.UUID, asyncio.Task[bool]] = {}
+        self._places: LeastRecent[tuple[uuid.UUID, str], bool] = LeastRecent(_PLACES)
+        """Addresses from which a token was used; the trail knows of it."""
+        self._recording: dict[tuple[uuid.UUID, str], asyncio.Task[None]] = {}
 
-    def known(self, headers: Headers) -> Principal | None:
-        """Who asks, where nobody needs to be asked: by a token that was seen before, or without credentials."""
+    def known(self, headers: Headers, address: str) -> Principal | None:
+        """Who asks, where nobody needs to be asked: by a token that was seen before, or without credentials.
+
+        `address` is whence the request comes.
+        """
         secret = _bearer(headers)
         if secret is None:
             return None if headers.get("cookie") else NOBODY
@@ -67,10 +74,10 @@ class Credentials:
         except Unauthenticated:
             return None
         if found is not None and found.actor is not None:
-            self._note_use(found.actor)
+            self._note_use(found.actor, address)
         return found
 
-    async def anew(self, headers: Headers) -> Principal:
+    async def anew(self, headers: Headers, address: str) -> Principal:
         """Who asks, without trusting what was known: for what is not known, or where a premise did not hold.
 
         Raises:
@@ -80,7 +87,7 @@ class Credentials:
         secret = _bearer(headers)
         try:
             if secret is not None:
-                return await self._by_token(token_key(secret))
+                return await self._by_token(token_key(secret), address)
             key = _session_key(headers.get("cookie"))
             if key is None:
                 return NOBODY
@@ -101,29 +108,47 @@ class Credentials:
             session = signed_in(found[0] if found else None)
             return actor_of_person(session, await snapshot.rows(PERSON_SQL, [session.user_id]))
 
-    def _note_use(self, actor: Actor) -> None:
-        """Has the use of a token recorded if it is due; nobody waits for it, and no token takes two threads."""
-        token_id = actor.token_id
-        if token_id is None or token_id in self._recording or not token_use_is_due(token_id):
-            return
-        task = asyncio.create_task(self._writes.run(token_use_record, actor))
-        self._recording[token_id] = task
+    def _note_use(self, actor: Actor, address: str) -> None:
+        """Has the use of a token recorded if it is due; nobody waits for it, and no token takes two threads at a place.
 
-        def ended(task: "asyncio.Task[bool]") -> None:
-            del self._recording[token_id]
-            if not task.cancelled() and (error := task.exception()) is not None:
+        The first use from an address is due at once. One of which nothing is remembered is looked up in the trail.
+        """
+        if actor.token_id is None:
+            return
+        place = (actor.token_id, address)
+        is_elsewhere, is_due = bool(address) and self._places.peek(place) is None, token_use_is_due(actor.token_id)
+        if place in self._recording or not (is_elsewhere or is_due):
+            return
+        task = asyncio.create_task(self._writes.run(_record_use, actor, address if is_elsewhere else "", is_due=is_due))
+        self._recording[place] = task
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            del self._recording[place]
+            if task.cancelled():
+                return
+            if (error := task.exception()) is not None:
                 log.warning("the use of a token was not recorded: %s", type(error).__name__)
+            elif is_elsewhere:
+                self._places.get(place, lambda: True)
 
         task.add_done_callback(ended)
 
-    async def _by_token(self, key: bytes) -> Principal:
+    async def _by_token(self, key: bytes, address: str) -> Principal:
         self._known.forget(key)
         async with self._reads.snapshot(None) as snapshot:
             rows = await snapshot.rows(f"SELECT token.*, {TOKEN_TEXT} FROM ({TOKEN_SQL}) AS token", [key, key])
         *row, text = rows[0] if rows else (None,)
         actor = actor_of_token(row or None)
-        self._note_use(actor)
+        self._note_use(actor, address)
         return self._known.get(key, lambda: Principal(actor, Premise(TOKEN_TEXT, (key,), text)))
+
+
+def _record_use(actor: Actor, address: str, *, is_due: bool) -> None:
+    """Writes down a token's use; with an address, that it was used from there if that is new."""
+    if address:
+        token_address_record(actor, address)
+    if is_due:
+        token_use_record(actor)
 
 
 def _bearer(headers: Headers) -> str | None:

@@ -43,11 +43,16 @@ class AuditEntry(Node):
         "Opaque id of the API token that was used; null without one.", "token_id", _opaque("TK")
     )
     role: Role | None = column(
-        "The role in which it was done; the product itself acts as OWNER. Null: by the database's administrators.",
+        "The role in which it was done; the product itself acts as OWNER. Null: by the database's administrators, or by"
+        " somebody who could not sign in.",
         "actor_role",
     )
-    action: str = column("What was done: read, insert, update, delete, or an act such as claims.import.", "action")
-    object_type: str = column("The table of the objects, such as claim.", "object_type")
+    action: str = column(
+        "What was done: read, insert, update, delete; refuse, where a right was missing; sign_in, sign_in.throttled,"
+        " sign_out; token.address, the first use of an API token from an address; or an act such as claims.import.",
+        "action",
+    )
+    object_type: str = column("The table of the objects, such as claim; empty of a refusal.", "object_type")
     object_keys: list[str] = column(
         "Keys of the objects, sorted, as UUIDs; empty if there are more than 100.", "object_ids", _texts
     )
@@ -58,7 +63,8 @@ class AuditEntry(Node):
         hexadecimal,
     )
     field_names: list[str] = column(
-        "Of a read the fields with PHI, as Type.field; of an update of up to 100 rows the columns, as table.column.",
+        "Of a read the fields with PHI, as Type.field; of a refusal what was refused, as Type.field; of an update of up"
+        " to 100 rows the columns, as table.column.",
         "fields",
     )
     claim_level: bool = column("Whether claim lines were shown or asked for.", "fields_phi")
@@ -71,6 +77,12 @@ class AuditEntry(Node):
     outcome: Outcome = column("How it ended.", "outcome")
     purpose: str = column(
         "What it was for, as the header Driftgraph-Purpose or the job says; empty if unsaid.", "purpose"
+    )
+    ip_hash: str | None = column(
+        "Keyed hash of the network whence somebody signed in or used a token (an IPv4 address, or 64 bits of an IPv6"
+        " one), in hexadecimal digits: equal where that is equal. Null of everything else.",
+        "ip_hash",
+        hexadecimal,
     )
     request_id: str = column("The request, as in the header X-Request-Id; empty outside of one.", "request_id")
 

@@ -1,5 +1,6 @@
 """What the audit trail learns of an HTTP request: who, which request, which operation, what for."""
 
+import asyncio
 import datetime
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +16,7 @@ from backend.audit.sealing import seal_make
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
+from schema.http.app import GraphQLApp
 from schema.http.health import health
 from tests import factories as make
 from tests import server
@@ -101,3 +103,44 @@ async def test_the_latest_seal_is_shown(database: str, organization: Organizatio
 
     assert seal is not None
     assert f'"seq":{seal.seq},"hash":"{seal.hash}"'.encode() in answer.body
+
+
+class _Counting(WriteThreads):
+    """Knows which services it ran."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.services: list[str] = []
+
+    def submit(self, service: Any, *args: Any, **kwargs: Any) -> Any:
+        self.services.append(service.__name__)
+        return super().submit(service, *args, **kwargs)
+
+
+async def _asked_from(app: GraphQLApp, address: str, headers: dict[str, str]) -> None:
+    """Asks, and waits for what the request left to be done."""
+    before = asyncio.all_tasks()
+    transport = httpx.ASGITransport(app=app, client=(address, 1))  # type: ignore[arg-type]  # ASGI dictionaries
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        answer = await client.post("/graphql", json={"query": "{ viewer { role } }"}, headers=headers)
+    assert answer.json()["data"] == {"viewer": {"role": "ANALYST"}}
+    await asyncio.gather(*(asyncio.all_tasks() - before))
+
+
+async def test_a_token_from_a_new_address_is_recorded_once(reads: Reads, organization: Organization, way: str) -> None:
+    headers = await in_thread(_token, organization)
+    addresses = ("192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "2001:db8::2")
+    writes = _Counting()
+    try:
+        first, second = GraphQLApp(reads, writes), GraphQLApp(reads, writes)  # as two processes
+
+        for address in addresses:
+            await _asked_from(first, address, headers)
+        once = len(writes.services)
+        for address in addresses:
+            await _asked_from(second, address, headers)
+    finally:
+        await in_thread(writes.close)
+
+    assert (once, len(writes.services)) == (4, 8)  # what is remembered costs nothing
+    assert len(await in_thread(lambda: _entries(organization, action="token.address"))) == 3

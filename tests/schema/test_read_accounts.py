@@ -159,6 +159,54 @@ async def test_a_refused_read_is_recorded_as_denied(organization: Organization, 
     assert await in_thread(_accounts, organization) == [_account([], "Claim.billed", outcome="DENIED")]
 
 
+def _refusals(organization: Organization) -> list[tuple[str, list[str], str, str]]:
+    with acting_for(organization.id):
+        found = AuditEntry.objects.filter(action="refuse").order_by("id")
+        return list(found.values_list("outcome", "fields", "object_type", "operation_name"))
+
+
+_MAP = 'mutation Look { payerMap(input: {rawName: "a", payerCode: "b"}) { userErrors { code } } }'
+
+
+@pytest.mark.parametrize(
+    ("document", "coordinates"),
+    [
+        ("query Look { ...More payers { totalCount } } fragment More on Query { claims { totalCount } }", ["claims"]),
+        ("query Look($id: ID!) { a: nodes(ids: [$id, $id]) { id } viewer { role } }", ["nodes"]),
+        ("query Look($id: ID!) { a: node(id: $id) { id } b: node(id: $id) { id } nodes(ids: [$id]) { id } }", None),
+        (_MAP, ["payerMap"]),
+    ],
+)
+async def test_what_an_operation_was_refused_is_one_entry(
+    organization: Organization, api: Api, document: str, coordinates: list[str] | None
+) -> None:
+    viewer = Actor(organization_id=organization.id, role=Role.VIEWER, operation_name="Look")
+    variables = {"id": encode_id("AE", uuid.uuid4())} if "$id" in document else {}
+
+    answer = await api.as_(viewer)(document, **variables)
+
+    kind = "Mutation" if document == _MAP else "Query"
+    named = [f"{kind}.{one}" for one in coordinates or ("node", "nodes")]
+    assert set(answer.codes) == {"FORBIDDEN"}
+    assert await in_thread(_refusals, organization) == [("DENIED", named, "", "Look")]
+
+
+async def test_a_refusal_elsewhere_shows_no_claims_without_a_purpose(organization: Organization, api: Api) -> None:
+    await in_thread(_claims, organization)
+    await in_thread(lambda: Organization.objects.filter(id=organization.id).update(purpose_required=True))
+    analyst = Actor(organization_id=organization.id, role=Role.ANALYST)
+    document = "query($id: ID!) { claims { totalCount nodes { billed } } node(id: $id) { id } }"
+    entry = encode_id("AE", uuid.uuid4())
+
+    without = await api.as_(analyst)(document, id=entry)
+    given = await api.as_(dataclasses.replace(analyst, purpose="PAYMENT"))(document, id=entry)
+
+    assert (without.data, without.codes) == (None, ["FORBIDDEN"])
+    assert (given.codes, given.data["claims"]["totalCount"]) == (["FORBIDDEN"], 3)
+    accounts = [one for one in await in_thread(_accounts, organization) if one["fields_phi"]]
+    assert [(one["outcome"], one["object_count"]) for one in accounts] == [("DENIED", 3), ("ERROR", 3)]
+
+
 async def test_a_purpose_is_demanded_where_the_organization_says_so(organization: Organization, api: Api) -> None:
     await in_thread(_claims, organization)
     await in_thread(lambda: Organization.objects.filter(id=organization.id).update(purpose_required=True))
@@ -191,9 +239,12 @@ async def test_without_a_record_nothing_protected_is_shown(
             api = Api(reads, writes, make.owner(organization))
             refused = await api("{ claims { nodes { billed } } }")
             other = await api("{ payers { totalCount } driftEvents { nodes { id } } }")
+            viewer = api.as_(Actor(organization_id=organization.id, role=Role.VIEWER))
+            forbidden = await viewer(_MAP)
         finally:
             await reads.close()
 
     assert (refused.data, refused.codes) == (None, ["READ_ONLY"])
     assert refused.errors[0]["extensions"]["retryable"] is True
     assert (other.errors, other.data["payers"]["totalCount"]) == ([], 0)
+    assert forbidden.codes == ["FORBIDDEN"]  # as it is where it can be recorded
