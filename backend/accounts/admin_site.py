@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
 from backend.accounts.models import Organization
+from backend.accounts.sign_in import throttled
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 
@@ -55,6 +56,10 @@ class TenantAdminSite(AdminSite):
                 return response
 
         return super().admin_view(inside, cacheable)
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page, or 429 where too many log-ins have failed."""
+        return throttled(super().login)(request, extra_context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Django's context; the header names the organization."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,7 @@ class Environment:
     database_url: str = ""  # role app; empty: the embedded server
     embedded_options: str = ""  # settings of the embedded server, as name=value, comma separated
     owner_database_url: str = ""  # role owner; set only where migrations run
+    trusted_proxies: str = ""  # addresses or networks, comma separated, whose X-Forwarded-For is believed
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
     read_pool_size: int = 8  # connections per process
     prepared_statements: bool = (
@@ -87,6 +89,11 @@ class Environment:
     session_hours: int = 12
     usage_flush_seconds: float = 60.0  # which client used what of the schema is counted in memory, and written then
     usage_days: int = 400  # such counts are kept
+    sign_in_failures_per_account: int = 10  # log-ins that fail, until its next window
+    sign_in_failures_per_address: int = 50  # an IPv4 address, or 64 bits of an IPv6 one
+    sign_in_window_minutes: int = 15  # from the first failure on
+    bad_tokens_per_address: int = 60  # API tokens that are malformed, unknown, revoked or expired
+    bad_token_window_minutes: int = 1  # from the first of them on
     report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
     report_token: str = ""  # API token for it, with the scope agents:write
 
@@ -144,6 +151,14 @@ def _check_web_address(name: str, url: str) -> None:
         raise BadSetting(name=name, reason="it must be http://host:port/graphql or https://host/graphql")
 
 
+def _check_proxies(name: str, text: str) -> None:
+    try:
+        for one in text.split(",") if text else ():
+            ip_network(one.strip())
+    except ValueError:
+        raise BadSetting(name=name, reason="it must be IP addresses or networks, such as 10.0.0.0/8") from None
+
+
 def _text(name: str, source: Mapping[str, str]) -> str:
     """The text of a setting; that of a secret may lie in the file that NAME_FILE names, without its last line end."""
     text, path = source.get(name, ""), source.get(f"{name}_FILE", "")
@@ -176,6 +191,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         if getattr(settings, name) not in words:
             reason = f"it must be {', '.join(words[:-1])} or {words[-1]}"
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
+    _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:

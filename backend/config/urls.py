@@ -4,11 +4,12 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from backend.accounts.admin_site import site
+from backend.accounts.sign_in import throttled
 from backend.accounts.views import OrganizationChoice, SignIn, guarded
 
 handler500 = "backend.accounts.views.broken"
 urlpatterns = [
-    path("accounts/login/", guarded(SignIn.as_view()), name="login"),
+    path("accounts/login/", guarded(throttled(SignIn.as_view())), name="login"),
     path("accounts/logout/", guarded(LogoutView.as_view()), name="logout"),
     path("accounts/organization/", guarded(OrganizationChoice.as_view()), name="organization"),
     path("admin/", site.urls),

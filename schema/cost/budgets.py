@@ -15,6 +15,7 @@ from redis.asyncio import BlockingConnectionPool
 
 from backend.core.actor import Actor
 from backend.core.errors import AppError
+from backend.core.shared_counters import redis_address
 
 log = logging.getLogger("driftgraph.cost")
 _WINDOW = 60  # seconds
@@ -73,9 +74,7 @@ class SharedLedger:
     """Kept in Redis or Valkey: for a server of several processes."""
 
     def __init__(self, url: str) -> None:
-        scheme, _, rest = url.partition("://")
-        secure = "s" if scheme in ("rediss", "valkeys") else ""
-        address = f"redis{secure}://{rest}"
+        address = redis_address(url)
         self._pool = BlockingConnectionPool.from_url(
             address,
             max_connections=_CONNECTIONS,

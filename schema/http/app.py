@@ -13,6 +13,7 @@ import orjson
 from django.conf import settings
 from graphql import GraphQLError, OperationType
 
+from backend.accounts.throttling import Attempts, process_attempts
 from backend.core.actor import Purpose
 from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
 from backend.db.reads import AnswerOutdated, Reads
@@ -59,11 +60,17 @@ class Asked:
 class GraphQLApp:
     """Serves `/graphql` and, below it, the files of GraphiQL."""
 
-    def __init__(self, reads: Reads, writes: WriteThreads, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self,
+        reads: Reads,
+        writes: WriteThreads,
+        budgets: Budgets | None = None,
+        attempts: Attempts | None = None,
+    ) -> None:
         self._reads, self._writes = reads, writes
         self._budgets = budgets or process_budgets()
         self._documents = Documents()
-        self._credentials = Credentials(reads, writes)
+        self._credentials = Credentials(reads, writes, attempts or process_attempts())
         self.usage = UsageLedger(writes)
 
     async def close(self) -> None:

@@ -4,8 +4,11 @@ import gc
 import os
 import signal
 import sys
+from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 # What is imported stays: looking for garbage among it would only delay the first answer.
 gc.disable()
@@ -80,4 +83,10 @@ class Application:
                 return
 
 
-app = Application()
+def behind_proxies(application: Any) -> Any:
+    """The application, told whence a request comes by the proxies of DRIFTGRAPH_TRUSTED_PROXIES, and by no one else."""
+    proxies = settings.ENVIRONMENT.trusted_proxies
+    return wrap_asgi_with_proxy_headers(application, proxies) if proxies else application
+
+
+app = behind_proxies(Application())

@@ -21,6 +21,7 @@ from backend.accounts.authentication import (
     token_use_is_due,
     token_use_record,
 )
+from backend.accounts.throttling import Attempts, TooManyAttempts, token_allowance
 from backend.audit.door import token_address_record
 from backend.core.actor import Actor
 from backend.core.errors import AppError, Forbidden, Unauthenticated
@@ -54,8 +55,8 @@ class Credentials:
     of the operation looks at the token once more. So a revoked token gets no answer, and no round trip is spent on it.
     """
 
-    def __init__(self, reads: Reads, writes: WriteThreads) -> None:
-        self._reads, self._writes = reads, writes
+    def __init__(self, reads: Reads, writes: WriteThreads, attempts: Attempts) -> None:
+        self._reads, self._writes, self._attempts = reads, writes, attempts
         self._known: LeastRecent[bytes, Principal] = LeastRecent(_REMEMBERED)
         self._places: LeastRecent[tuple[uuid.UUID, str], bool] = LeastRecent(_PLACES)
         """Addresses from which a token was used; the trail knows of it."""
@@ -81,13 +82,13 @@ class Credentials:
         """Who asks, without trusting what was known: for what is not known, or where a premise did not hold.
 
         Raises:
-            HttpError: 401 for credentials that are not good, 403 for a request that another site may have caused, 503
-                where they cannot be looked at.
+            HttpError: 401 for credentials that are not good, 403 for a request that another site may have caused, 429
+                from an address with too many tokens that are no good, 503 where they cannot be looked at.
         """
         secret = _bearer(headers)
         try:
             if secret is not None:
-                return await self._by_token(token_key(secret), address)
+                return await self._by_secret(secret, address)
             key = _session_key(headers.get("cookie"))
             if key is None:
                 return NOBODY
@@ -97,6 +98,9 @@ class Credentials:
             if secret is None:
                 return NOBODY  # an ended session is like none
             raise HttpError(401, error.code, error.message, {"www-authenticate": "Bearer"}) from None
+        except TooManyAttempts as error:
+            wait = {"retry-after": str(error.details["seconds"])}
+            raise HttpError(429, error.code, error.message, wait) from None
         except AppError as error:
             raise HttpError.of(error, 403 if error.code == Forbidden.code else 503) from None
 
@@ -132,6 +136,18 @@ class Credentials:
                 self._places.get(place, lambda: True)
 
         task.add_done_callback(ended)
+
+    async def _by_secret(self, secret: str, address: str) -> Principal:
+        """Who asks with a secret. A token that is remembered is looked at however many others are no good."""
+        allowance = token_allowance(address)
+        try:
+            key = token_key(secret)
+            if self._known.peek(key) is None:
+                await asyncio.to_thread(self._attempts.check, allowance)
+            return await self._by_token(key, address)
+        except Unauthenticated:
+            await asyncio.to_thread(self._attempts.take, allowance)
+            raise
 
     async def _by_token(self, key: bytes, address: str) -> Principal:
         self._known.forget(key)

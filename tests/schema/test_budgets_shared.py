@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.accounts.throttling import Allowance, Attempts, TooManyAttempts
 from backend.core.actor import Actor, Role
 from benchmarks.serving import free_port
 from schema.cost.budgets import Budgets, RateLimited, SharedLedger
@@ -111,3 +112,16 @@ async def test_operations_are_let_through_while_the_ledger_is_away_and_the_log_s
     assert [message.partition(" can")[0] for message in away] == ["DRIFTGRAPH_BUDGET_URL"]
     assert back.remaining == 199_000
     assert caplog.records[-1].message == "DRIFTGRAPH_BUDGET_URL can be reached again."
+
+
+def test_attempts_are_shared(address: str) -> None:
+    one, other = Attempts(address), Attempts(address)
+    allowance = Allowance("tries", uuid.uuid4().hex, 1, 1, "SETTING")
+
+    one.take(allowance)
+    with pytest.raises(TooManyAttempts) as refused:
+        other.take(allowance)
+    other.forget(allowance)
+
+    assert (refused.value.details["is_first"], 1 <= refused.value.details["seconds"] <= 60) == (True, True)
+    one.check(allowance)

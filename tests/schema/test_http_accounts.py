@@ -1,6 +1,7 @@
 """What the audit trail learns of an HTTP request: who, which request, which operation, what for."""
 
 import asyncio
+import dataclasses
 import datetime
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,16 +9,20 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
+from backend.accounts.throttling import Attempts
 from backend.audit.models import AuditEntry
 from backend.audit.sealing import seal_make
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.http.app import GraphQLApp
+from schema.http.asgi import behind_proxies
 from schema.http.health import health
+from schema.http.messages import Response
 from tests import factories as make
 from tests import server
 from tests.asgi import asking
@@ -144,3 +149,53 @@ async def test_a_token_from_a_new_address_is_recorded_once(reads: Reads, organiz
 
     assert (once, len(writes.services)) == (4, 8)  # what is remembered costs nothing
     assert len(await in_thread(lambda: _entries(organization, action="token.address"))) == 3
+
+
+async def _status(app: GraphQLApp, address: str, secret: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app, client=(address, 1))  # type: ignore[arg-type]  # ASGI dictionaries
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        headers = {"authorization": f"Bearer {secret}"}
+        return await client.post("/graphql", json={"query": "{ viewer { role } }"}, headers=headers)
+
+
+@pytest.mark.parametrize(("peer", "told"), [("10.1.2.3", "192.0.2.9"), ("10.2.0.1", "10.2.0.1")])
+async def test_the_proxies_that_are_trusted_say_whence_a_request_comes(
+    monkeypatch: pytest.MonkeyPatch, peer: str, told: str
+) -> None:
+    trusted = dataclasses.replace(settings.ENVIRONMENT, trusted_proxies="10.1.0.0/16")
+    monkeypatch.setattr(settings, "ENVIRONMENT", trusted)
+    clients = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        clients.append(scope["client"][0])
+        await Response(204).send(send)
+
+    transport = httpx.ASGITransport(app=behind_proxies(application), client=(peer, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        await client.get("/", headers={"x-forwarded-for": "203.0.113.1, 192.0.2.9"})
+
+    assert clients == [told]
+
+
+async def test_an_address_has_few_tokens_that_are_no_good(
+    reads: Reads, writes: WriteThreads, organization: Organization, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, bad_tokens_per_address=3))
+    good = (await in_thread(_token, organization))["authorization"].removeprefix("Bearer ")
+    guesses = ["short", "dg_" + "a" * 43, "dg_" + "b" * 43]
+    app = GraphQLApp(reads, writes, attempts=Attempts(""))
+    known = GraphQLApp(reads, writes, attempts=Attempts(""))
+    assert (await _status(known, "192.0.2.1", good)).status_code == 200
+
+    refused = [(await _status(app, "192.0.2.1", one)).status_code for one in guesses]
+    next_one = await _status(app, "192.0.2.1", good)
+    elsewhere = await _status(app, "192.0.2.2", good)
+    for one in guesses:
+        await _status(known, "192.0.2.1", one)
+
+    assert refused == [401, 401, 401]
+    assert (next_one.status_code, next_one.json()["errors"][0]["extensions"]["code"]) == (429, "RATE_LIMITED")
+    assert "DRIFTGRAPH_BAD_TOKENS_PER_ADDRESS" in next_one.json()["errors"][0]["message"]
+    assert 1 <= int(next_one.headers["retry-after"]) <= 60
+    assert elsewhere.status_code == 200
+    assert (await _status(known, "192.0.2.1", good)).status_code == 200  # it is remembered

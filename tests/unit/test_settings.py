@@ -51,6 +51,8 @@ def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
     ("name", "value", "reason"),
     [
         ("DRIFTGRAPH_PORT", "eighty", "it must be a whole number"),
+        ("DRIFTGRAPH_SIGN_IN_FAILURES_PER_ACCOUNT", "0", "it must be greater than 0"),
+        ("DRIFTGRAPH_TRUSTED_PROXIES", "10.0.0.1,*", "it must be IP addresses or networks, such as 10.0.0.0/8"),
         ("DRIFTGRAPH_PORT", "1" * 5000, "it must be a whole number"),
         ("DRIFTGRAPH_PORT", "9" * 400, "it must be at most 65535"),
         ("DRIFTGRAPH_PORT", "0", "it must be greater than 0"),
