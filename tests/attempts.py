@@ -27,7 +27,7 @@ from graphql import (
 from backend.accounts.models import ApiToken, IdempotencyKey, Membership, Organization, User
 from backend.accounts.services import secret_hash
 from backend.audit.models import AuditEntry
-from backend.claims.models import OutcomeCount
+from backend.claims.models import HashKey, OutcomeCount
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from backend.payers.models import PayerAlias
@@ -91,6 +91,7 @@ def member(organization: Organization, mark: str) -> Member:
             client_version="1",
             uses=1,
         )
+        HashKey.objects.create(organization=organization, ordinal=1, key_id=mark)
         OutcomeCount.objects.create(
             organization=organization,
             payer_id=keys["PY"],

@@ -22,11 +22,13 @@ def record(
     object_type: str,
     object_ids: Sequence[uuid.UUID] = (),
     object_count: int | None = None,
+    fields: Sequence[str] = (),
     outcome: Outcome = Outcome.OK,
 ) -> AuditEntry:
     """The entry, written in the caller's transaction: an act and its entry stand or fall together.
 
     Of more than 100 ids it keeps a digest; `object_count` is the number of all objects, if not that of the ids.
+    `fields` are names of what of them the act was about, never values.
 
     SQL: 1.
     """
@@ -41,6 +43,7 @@ def record(
         object_ids=[] if many else sorted(object_ids),
         objects_digest=digest_of(object_ids) if many else None,
         object_count=len(object_ids) if object_count is None else object_count,
+        fields=list(fields),
         operation_name=actor.operation_name,
         outcome=outcome,
         purpose=actor.purpose or "",

@@ -1,4 +1,4 @@
-"""The key under which an organization's claim numbers are hashed. Hashing itself lives in backend.ingestion.keys."""
+"""The keys under which an organization's claim numbers are hashed. Hashing itself lives in backend.ingestion.keys."""
 
 import hashlib
 import hmac
@@ -6,14 +6,33 @@ import uuid
 
 from django.conf import settings
 
-_SALT = b"driftgraph claim numbers, key 1"
+from backend.core.errors import ConfigurationError
 
 
-def organization_key(organization_id: uuid.UUID) -> bytes:
+class KeyMissing(ConfigurationError):
+    """The claims of this organization are hashed under the key {key_id}, which is not among the keys of this process
+    (DRIFTGRAPH_CLAIM_KEYS).
+    """
+
+
+def first_key_id() -> str:
+    """The id of the key that hashed every claim before there was a choice."""
+    return next(iter(settings.ENVIRONMENT.claim_keyring))
+
+
+def newest_key_id() -> str:
+    """The id of the key that rotation leads to, and that new organizations begin with."""
+    return list(settings.ENVIRONMENT.claim_keyring)[-1]
+
+
+def organization_key(organization_id: uuid.UUID, key_id: str) -> bytes:
     """32 bytes that only this organization has, so that equal claim numbers of two organizations cannot be linked.
 
-    Source: RFC 5869 (HKDF with SHA-256, one block), from DRIFTGRAPH_CLAIM_KEY.
+    Raises: KeyMissing.
+    Source: RFC 5869 (HKDF with SHA-256, one block), from DRIFTGRAPH_CLAIM_KEY or the key of that id.
     """
-    root = settings.ENVIRONMENT.claim_key.encode()
-    extracted = hmac.digest(_SALT, root, hashlib.sha256)
+    root = settings.ENVIRONMENT.claim_keyring.get(key_id)
+    if root is None:
+        raise KeyMissing(key_id=key_id)
+    extracted = hmac.digest(f"driftgraph claim numbers, key {key_id}".encode(), root.encode(), hashlib.sha256)
     return hmac.digest(extracted, organization_id.bytes + b"\x01", hashlib.sha256)

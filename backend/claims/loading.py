@@ -10,10 +10,13 @@ from django.db import connection
 
 from backend.claims import loading_sql as sql
 from backend.claims.issues import IssueLog
+from backend.claims.key_chain import KeyChain
+from backend.claims.rekeying import staged_rekey
 from backend.claims.staging import Progress, dimensions_ensure, staging_analyze, staging_copy, staging_open
 from backend.core.ids import uuid7
 from backend.ingestion.copy_format import copy_line
-from backend.ingestion.records import Issue, StagedRow
+from backend.ingestion.keys import KeyOver, References
+from backend.ingestion.records import Issue, StagedClaim, StagedRow
 from backend.ingestion.rules import CUT_OFF
 from backend.payers.services import organization_lock
 
@@ -61,6 +64,7 @@ class LoadResult:
     date_max: date | None = None
     refused: str = ""  # why nothing was loaded, as a code
     log: IssueLog = field(default_factory=lambda: IssueLog(0))
+    chain: KeyChain | None = None  # whose finished keys the staged references are under
 
     @property
     def rejected(self) -> int:
@@ -87,12 +91,15 @@ def stage_claims(reader: ClaimReader, result: LoadResult, progress: Progress | N
     SQL: 3.
     """
 
+    chain = result.chain
+    keys: list[KeyOver] = [] if chain is None else [chain.key_over(n) for n in range(2, chain.finished + 1)]
+
     def lines() -> Iterator[str]:
         for position, (claim, issues) in enumerate(reader):
             if issues:
                 result.log.add_row(issues, staged_as=None if claim is None else claim.row_no)
             if claim is not None:
-                yield copy_line(claim)
+                yield copy_line(under_keys(claim, keys))
             if progress is not None and position % ROWS_PER_PROGRESS == 0:
                 progress(reader.bytes_read, size)
 
@@ -106,12 +113,24 @@ def stage_claims(reader: ClaimReader, result: LoadResult, progress: Progress | N
         progress(size, size)
 
 
+def under_keys(claim: StagedClaim, keys: Sequence[KeyOver]) -> StagedClaim:
+    """The line with its references hashed under further keys."""
+    if not keys:
+        return claim
+    references = References(claim.claim_key, claim.patient_ref, claim.provider_ref, claim.row_sha256)
+    for key in keys:
+        references = key.laid_over(references)
+    return claim._replace(**references._asdict())
+
+
 def load_claims(organization_id: uuid.UUID, batch_id: uuid.UUID, result: LoadResult, keep: int) -> None:
     """Writes the versions that the staged rows make, in an order that concurrent writers share.
 
-    SQL: 12 to 18, and 4 more for every further version that the file holds of one line (at most 20).
+    SQL: 13 to 19, and 4 more for every further version that the file holds of one line (at most 20); more while keys
+    are rotated.
     """
     organization_lock(organization_id)
+    key_no = 1 if result.chain is None else staged_rekey(result.chain)
     dimensions_ensure("claim_stage", organization_id, result.log)
     with connection.cursor() as cursor:
         cursor.execute(sql.RESOLVE)
@@ -122,7 +141,7 @@ def load_claims(organization_id: uuid.UUID, batch_id: uuid.UUID, result: LoadRes
             cursor.execute(sql.JUDGE, [turn])
             staging_analyze("claim_verdict")
             cursor.execute(sql.SUPERSEDE, [turn])
-            cursor.execute(sql.INSERT_VERSIONS, [organization_id, batch_id, turn])
+            cursor.execute(sql.INSERT_VERSIONS, [organization_id, batch_id, key_no, turn])
         if turns > MAX_TURNS:
             cursor.execute(sql.SURPLUS, [MAX_TURNS])
         _date_sibling_lines(batch_id)

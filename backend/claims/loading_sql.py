@@ -103,7 +103,7 @@ WHERE v.turn = %s AND v.previous_id = p.id AND v.verdict IN ('FORWARD', 'REVERSA
 COLUMNS = """id, organization_id, batch_id, source_row_no, version, row_sha256, payer_id, claim_key, line_no,
   procedure_code_id, group_id, modifiers, submitted_on, decided_on, paid_on, outcome, billed_cents, allowed_cents,
   paid_cents, auth_required, auth_present, denial_carc, denial_group, rarc, auth_denial, patient_ref, provider_ref,
-  place_of_service"""
+  place_of_service, key_no"""
 
 
 def _decision(column: str, reversed_value: str = "NULL") -> str:
@@ -129,7 +129,7 @@ SELECT r.id, %s, %s, r.row_no, v.version, r.row_sha256, r.payer_id, r.claim_key,
   coalesce(r.auth_required, p.auth_required), coalesce(r.auth_present, p.auth_present),
   {_decision("denial_carc")}, {_decision("denial_group")}, {_decision("rarc", "'{}'")},
   {_decision("auth_denial", "false")}, coalesce(r.patient_ref, p.patient_ref),
-  coalesce(r.provider_ref, p.provider_ref), coalesce(r.place_of_service, p.place_of_service)
+  coalesce(r.provider_ref, p.provider_ref), coalesce(r.place_of_service, p.place_of_service), %s
 FROM claim_verdict v
 JOIN claim_row r ON r.id = v.id
 LEFT JOIN claim p ON p.id = v.previous_id
@@ -153,7 +153,7 @@ INSERT INTO claim ({COLUMNS})
 SELECT n.id, p.organization_id, %s, n.row_no, p.version + 1, p.row_sha256, p.payer_id, p.claim_key, p.line_no,
   p.procedure_code_id, p.group_id, p.modifiers, n.submitted_on, p.decided_on, p.paid_on, p.outcome, p.billed_cents,
   p.allowed_cents, p.paid_cents, p.auth_required, p.auth_present, p.denial_carc, p.denial_group, p.rarc,
-  p.auth_denial, p.patient_ref, p.provider_ref, p.place_of_service
+  p.auth_denial, p.patient_ref, p.provider_ref, p.place_of_service, p.key_no
 FROM unnest(%s::uuid[], %s::uuid[], %s::date[], %s::int[]) AS n(id, previous_id, submitted_on, row_no)
 JOIN claim p ON p.id = n.previous_id
 ORDER BY p.payer_id, p.claim_key, p.line_no

@@ -134,10 +134,29 @@ class ClaimOutcome(models.TextChoices):
     OTHER = "OTHER"
 
 
+class HashKey(TenantModel):
+    """A key under which the references of an organization's claims are hashed; the first makes them of the identifiers
+    themselves, each later one of what the one before made.
+    """
+
+    ordinal = models.SmallIntegerField()  # from 1
+    key_id = models.TextField()  # of DRIFTGRAPH_CLAIM_KEYS, or 1: DRIFTGRAPH_CLAIM_KEY
+    finished_at = models.DateTimeField(null=True)  # null: stored claims are still being hashed under it
+
+    class Meta:
+        db_table = "hash_key"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "ordinal"], name="hash_key_ordinal_uq"),
+            models.UniqueConstraint(fields=["organization", "key_id"], name="hash_key_key_id_uq"),
+            check("hash_key", "ordinal", Q(ordinal__gte=1)),
+        ]
+
+
 class Claim(TenantModel):
     """One version of one claim line. PHI: dates and amounts of a person's care, although no name is stored."""
 
     claim_key = models.BinaryField()  # HMAC of the claim number, 16 bytes
+    key_no = models.SmallIntegerField(default=1, db_default=1)  # HashKey.ordinal of the last key over the references
     line_no = models.SmallIntegerField()
     payer = TenantForeignKey("payers.Payer")
     procedure_code = TenantForeignKey("payers.ProcedureCode")

@@ -18,7 +18,7 @@ from backend.claims import loading_sql as sql
 from backend.claims.batches import AuditAction, batch_fail, batch_finish, batch_reserve, today
 from backend.claims.counts_loading import load_counts, stage_counts
 from backend.claims.issues import IssueLog
-from backend.claims.keys import organization_key
+from backend.claims.key_chain import chain_ensure
 from backend.claims.loading import ClaimReader, LoadResult, load_claims, refusal, stage_claims
 from backend.claims.models import BatchKind, BatchStatus, ImportBatch
 from backend.claims.quality import report_make
@@ -323,7 +323,8 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
     if counts:
         stage_counts(_counts_reader(file), result, file.progress, file.profile.size)
     else:
-        reader = _claims_reader(actor, file)
+        result.chain = chain_ensure(actor.organization_id)
+        reader = _claims_reader(result.chain.hasher(), file)
         stage_claims(reader, result, file.progress, file.profile.size)
         dropped_cells = sum(reader.dropped_columns.values())
     result.refused = refusal(result, environment.max_import_error_share)
@@ -340,8 +341,7 @@ def _load(actor: Actor, batch: ImportBatch, file: _File) -> None:
     batch_finish(actor, batch, result)
 
 
-def _claims_reader(actor: Actor, file: _File) -> ClaimReader:
-    hasher = ClaimHasher(organization_key(actor.organization_id))
+def _claims_reader(hasher: ClaimHasher, file: _File) -> ClaimReader:
     options = ReadOptions(today=today(), date_format=file.options.date_format)
     if file.profile.kind is FileKind.X12_835:
         return read_remittances(file.path, profile=file.profile, hasher=hasher, options=options)

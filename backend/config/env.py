@@ -1,6 +1,7 @@
 """Typed settings from the environment: every variable of the product, with its default and its unit."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -12,11 +13,16 @@ from urllib.parse import urlsplit
 from backend.core.errors import ConfigurationError
 
 PREFIX = "DRIFTGRAPH_"
-SECRETS = frozenset({"secret_key", "claim_key", "database_url", "owner_database_url"})
+SECRETS = frozenset(
+    {"secret_key", "secret_key_fallbacks", "claim_key", "claim_keys", "database_url", "owner_database_url"}
+)
 """May be given as a file: DRIFTGRAPH_CLAIM_KEY_FILE is the path of one with the value of DRIFTGRAPH_CLAIM_KEY."""
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
 BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
+FIRST_KEY_ID = "1"
+"""The id of the key DRIFTGRAPH_CLAIM_KEY."""
+_KEY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
@@ -35,7 +41,9 @@ class Environment:
 
     environment: str = "development"  # development or production
     secret_key: str = DEVELOPMENT_SECRET  # sessions and CSRF
-    claim_key: str = DEVELOPMENT_SECRET  # root of the per-organization keys that hash claim numbers
+    secret_key_fallbacks: str = ""  # former secret keys, which are still good; blanks or line ends between them
+    claim_key: str = DEVELOPMENT_SECRET  # root of the per-organization keys that hash claim numbers; its id is 1
+    claim_keys: str = ""  # further ones as ID=KEY, oldest first, blanks or line ends between them
     host: str = "127.0.0.1"
     port: int = 8000
     data_dir: Path = BASE_DIR / ".data"  # given as a relative path: from the working directory
@@ -108,6 +116,12 @@ class Environment:
         return self.introspection == "on" or (self.introspection == "auto" and not self.is_production)
 
     @property
+    def claim_keyring(self) -> dict[str, str]:
+        """The roots of claim keys by id, oldest first."""
+        further = (pair.partition("=") for pair in self.claim_keys.split())
+        return {FIRST_KEY_ID: self.claim_key} | {key_id: secret for key_id, _, secret in further}
+
+    @property
     def shows_suggestions(self) -> bool:
         """Whether errors suggest names of the schema."""
         return self.suggestions and self.shows_schema
@@ -159,6 +173,30 @@ def _check_proxies(name: str, text: str) -> None:
         raise BadSetting(name=name, reason="it must be IP addresses or networks, such as 10.0.0.0/8") from None
 
 
+def _check_claim_keys(settings: Environment) -> None:
+    pairs = [pair.partition("=") for pair in settings.claim_keys.split()]
+    ids = [FIRST_KEY_ID, *(key_id for key_id, _, _ in pairs)]
+    secrets = [settings.claim_key, *(secret for _, _, secret in pairs)]
+    reason = ""
+    if not all(equals and _KEY_ID.fullmatch(key_id) for key_id, equals, _ in pairs):
+        reason = "it must be ID=KEY, the ids of small letters, digits, dots, hyphens and underscores"
+    elif len(set(ids)) < len(ids):
+        reason = f"every key needs an id of its own, and {FIRST_KEY_ID} is that of {PREFIX}CLAIM_KEY"
+    elif len(set(secrets)) < len(secrets):
+        reason = "two keys are equal"
+    elif any(len(secret) < MIN_KEY_LENGTH for secret in secrets[1:]):
+        reason = f"every key must have at least {MIN_KEY_LENGTH} random characters"
+    if reason:
+        raise BadSetting(name=f"{PREFIX}CLAIM_KEYS", reason=reason)
+
+
+def _check_default_keys(settings: Environment) -> None:
+    keys = {"secret_key": [settings.secret_key], "claim_key": [settings.claim_key]}
+    for name, values in {**keys, "secret_key_fallbacks": settings.secret_key_fallbacks.split()}.items():
+        if any(value == DEVELOPMENT_SECRET or len(value) < MIN_KEY_LENGTH for value in values):
+            raise DefaultKey(name=PREFIX + name.upper())
+
+
 def _text(name: str, source: Mapping[str, str]) -> str:
     """The text of a setting; that of a secret may lie in the file that NAME_FILE names, without its last line end."""
     text, path = source.get(name, ""), source.get(f"{name}_FILE", "")
@@ -196,8 +234,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
         raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
+    _check_claim_keys(settings)
     if settings.is_production:
-        for key in ("secret_key", "claim_key"):
-            if getattr(settings, key) == DEVELOPMENT_SECRET or len(getattr(settings, key)) < MIN_KEY_LENGTH:
-                raise DefaultKey(name=PREFIX + key.upper())
+        _check_default_keys(settings)
     return settings

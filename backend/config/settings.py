@@ -9,6 +9,7 @@ ENVIRONMENT = env.read_environment()
 BASE_DIR = env.BASE_DIR
 
 SECRET_KEY = ENVIRONMENT.secret_key
+SECRET_KEY_FALLBACKS = ENVIRONMENT.secret_key_fallbacks.split()
 DEBUG = False
 ALLOWED_HOSTS = [host.strip() for host in ENVIRONMENT.allowed_hosts.split(",") if host.strip()]
 

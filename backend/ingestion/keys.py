@@ -2,6 +2,7 @@
 
 import hmac
 import unicodedata
+from typing import NamedTuple
 
 from backend.core.errors import ConfigurationError
 
@@ -50,6 +51,41 @@ class ClaimHasher:
     def provider_ref(self, value: str) -> bytes:
         """16 bytes that stand for a provider."""
         return hmac.digest(self._provider, normalised(value).encode(), "sha256")[:REFERENCE_BYTES]
+
+
+class References(NamedTuple):
+    """What of a claim line is made with keys; the last is SHA-256 over its values, the other references among them."""
+
+    claim_key: bytes
+    patient_ref: bytes | None
+    provider_ref: bytes | None
+    row_sha256: bytes
+
+
+class KeyOver:
+    """A later key of an organization, laid over references made under the ones before.
+
+    The identifiers themselves are not kept, so a new key can hash only what the former one made of them. The hash of
+    the row is made anew too: with the former key alone it would tell which claim number it was made of.
+    """
+
+    __slots__ = ("_claim", "_patient", "_provider", "_row")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < KEY_BYTES:
+            raise WeakHashKey
+        self._claim, self._patient = _subkey(key, b"claim"), _subkey(key, b"patient")
+        self._provider, self._row = _subkey(key, b"provider"), _subkey(key, b"row")
+
+    def laid_over(self, former: References) -> References:
+        """The references under this key; equal ones stay equal, and what was unknown stays unknown."""
+        claim, patient, provider, row = former
+        return References(
+            hmac.digest(self._claim, claim, "sha256")[:REFERENCE_BYTES],
+            None if patient is None else hmac.digest(self._patient, patient, "sha256")[:REFERENCE_BYTES],
+            None if provider is None else hmac.digest(self._provider, provider, "sha256")[:REFERENCE_BYTES],
+            hmac.digest(self._row, row, "sha256"),
+        )
 
 
 def _subkey(key: bytes, kind: bytes) -> bytes:

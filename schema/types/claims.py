@@ -153,7 +153,7 @@ BATCHES = ListSource(
 class Claim(Node):
     id: strawberry.ID = global_id("CL", models.Claim, "Claim", right=Right.CLAIMS_READ)
     reference: str = column(
-        "Keyed hash of the claim number, 32 hexadecimal digits; the same claim has the same one.",
+        "Keyed hash of the claim number, 32 hexadecimal digits; the same for the same claim until keys are rotated.",
         "claim_key",
         hexadecimal,
         phi=PhiKind.REFERENCE,

@@ -115,6 +115,6 @@ def test_progress_ends_at_the_size_of_the_file(actor: Actor, tmp_path: Path):
 def test_every_organization_has_its_own_key():
     one, two = uuid7(), uuid7()
 
-    assert organization_key(one) == organization_key(one)
-    assert organization_key(one) != organization_key(two)
-    assert len(organization_key(one)) == 32
+    assert organization_key(one, "1") == organization_key(one, "1")
+    assert organization_key(one, "1") != organization_key(two, "1")
+    assert len(organization_key(one, "1")) == 32

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.core.errors import ConfigurationError
-from backend.ingestion.keys import ClaimHasher
+from backend.ingestion.keys import ClaimHasher, KeyOver, References
 
 KEY = bytes(range(32))
 
@@ -39,6 +39,20 @@ def test_spelling_does_not_matter_and_leading_zeros_do():
     assert hasher.claim_key("007") != hasher.claim_key("7")
 
 
-def test_a_short_key_is_refused():
+@pytest.mark.parametrize("kind", [ClaimHasher, KeyOver])
+def test_a_short_key_is_refused(kind):
     with pytest.raises(ConfigurationError, match="32 bytes"):
-        ClaimHasher(b"short")
+        kind(b"short")
+
+
+def test_a_later_key_hashes_what_the_former_made_and_leaves_the_unknown_unknown():
+    later = KeyOver(b"y" * 32)
+    subkey = hmac.new(b"y" * 32, b"claim", hashlib.sha256).digest()
+    former = ClaimHasher(KEY).claim_key("AB-1")
+
+    made = later.laid_over(References(former, None, former, former))
+
+    assert made.claim_key == hmac.new(subkey, former, hashlib.sha256).digest()[:16]
+    assert made.patient_ref is None
+    assert len({made.claim_key, made.provider_ref, made.row_sha256[:16], former}) == 4
+    assert made == later.laid_over(References(former, None, former, former))

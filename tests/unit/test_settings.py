@@ -115,6 +115,45 @@ def test_only_secrets_are_read_from_files(tmp_path: Path) -> None:
     assert read_environment({"DRIFTGRAPH_HOST_FILE": str(tmp_path / "none")}).host == "127.0.0.1"
 
 
+def test_further_claim_keys_have_ids_and_an_order() -> None:
+    pairs = f"b={'b' * 40}\n a-2={'a' * 40}"
+
+    environment = read_environment({**KEYS, "DRIFTGRAPH_CLAIM_KEYS": pairs})
+
+    assert list(environment.claim_keyring.items()) == [("1", "c" * 40), ("b", "b" * 40), ("a-2", "a" * 40)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reason"),
+    [
+        (f"{'b' * 40}", "it must be ID=KEY"),
+        (f"Ä={'b' * 40}", "it must be ID=KEY"),
+        (f"1={'b' * 40}", "every key needs an id of its own"),
+        (f"b={'b' * 40} b={'d' * 40}", "every key needs an id of its own"),
+        (f"b={'b' * 40} d={'b' * 40}", "two keys are equal"),
+        (f"b={'c' * 40}", "two keys are equal"),
+        ("b=tooshort", "every key must have at least 32"),
+    ],
+)
+def test_further_claim_keys_that_are_not_good_are_refused_and_not_repeated(pairs: str, reason: str) -> None:
+    with pytest.raises(BadSetting, match=reason) as caught:
+        read_environment({**KEYS, "DRIFTGRAPH_CLAIM_KEYS": pairs})
+
+    assert "DRIFTGRAPH_CLAIM_KEYS" in caught.value.message
+    assert not any(pair.partition("=")[2] in caught.value.message for pair in pairs.split() if "=" in pair)
+
+
+def test_former_secret_keys_are_taken_and_default_ones_refused_in_production(tmp_path: Path) -> None:
+    (tmp_path / "former").write_text(f"{'x' * 40}\n{'y' * 40}\n")
+    source = {"DRIFTGRAPH_ENVIRONMENT": "production", **KEYS}
+
+    environment = read_environment({**source, "DRIFTGRAPH_SECRET_KEY_FALLBACKS_FILE": str(tmp_path / "former")})
+
+    assert environment.secret_key_fallbacks.split() == ["x" * 40, "y" * 40]
+    with pytest.raises(DefaultKey, match="DRIFTGRAPH_SECRET_KEY_FALLBACKS"):
+        read_environment({**source, "DRIFTGRAPH_SECRET_KEY_FALLBACKS": f"{'x' * 40} short"})
+
+
 def test_an_address_becomes_a_database() -> None:
     found = from_url("X", "postgresql://app:p%40ss@db.example:6432/drift?sslmode=require")
 
