@@ -102,6 +102,9 @@ class Environment:
     sign_in_window_minutes: int = 15  # from the first failure on
     bad_tokens_per_address: int = 60  # API tokens that are malformed, unknown, revoked or expired
     bad_token_window_minutes: int = 1  # from the first of them on
+    retention_drift_test_days: int = 90
+    retention_agent_run_days: int = 400  # also of their findings and metrics, and of states that are FIXED
+    retention_drift_days: int = 2_190  # ended events, their observations and alerts; runs; outcome counts by period
     report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
     report_token: str = ""  # API token for it, with the scope agents:write
 

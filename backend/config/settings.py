@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "backend.agents",
     "backend.audit",
     "backend.usage",
+    "backend.retention",
     "schema",
 ]
 MIDDLEWARE = [
