@@ -54,7 +54,7 @@ def served(
         NotServing: it ended, or was not ready in a minute.
     """
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--port", str(port)]
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)]
     with ExitStack() as stack:
         process = subprocess.Popen(
             [*command, "--log-level", "warning", "schema.http.asgi:app"],

@@ -12,6 +12,7 @@ from schema.mutation_root import Mutation
 from schema.protection import protect
 from schema.queries import Query
 from schema.scalars import SCALARS
+from schema.subscriptions import Subscription
 
 
 class DriftgraphSchema(strawberry.Schema):
@@ -28,6 +29,7 @@ def build_schema() -> strawberry.Schema:
     found = DriftgraphSchema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     protect(_core(found))

@@ -11,10 +11,21 @@ from django.db import models
 
 from backend.core.actor import Actor
 from backend.core.errors import Unauthenticated
-from backend.db.reads import Snapshot
+from backend.db.listening import Listener
+from backend.db.reads import Reads, Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.loaders.request import Loaders
 from schema.protection import Protection
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What the events of a subscription are read from."""
+
+    reads: Reads
+    listener: Listener
+    resume_after: str | None = None
+    """The cursor of the last event that the client has seen, as its transport says."""
 
 
 @dataclass(slots=True)
@@ -26,6 +37,7 @@ class Context:
     request_id: str
     principal: Actor | None = None
     idempotency_key: str | None = None
+    feed: Feed | None = None  # for the field of a subscription
     started: float = field(default_factory=time.monotonic)
     loaders: Loaders = field(init=False)
     shown: defaultdict[type[models.Model], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))

@@ -4,6 +4,7 @@ A declaration lies in the field's metadata under "declaration", for whoever comp
 """
 
 from collections.abc import Callable
+from contextlib import aclosing
 from decimal import Decimal
 from enum import Enum
 from functools import wraps
@@ -173,6 +174,27 @@ def resolver(description: str, *, right: Right | None, directives: tuple[Any, ..
             description=description,
             metadata={"right": right, "declaration": None},
             directives=directives,
+        )
+
+    return declare
+
+
+def subscription(description: str, *, right: Right) -> Callable[[Any], Any]:
+    """A root field whose events a generator yields, for those who have the right when it begins."""
+
+    def declare(function: Any) -> Any:
+        plain = getattr(function, "__func__", function)
+
+        @wraps(plain)
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            info = kwargs.get("info") or next(arg for arg in args if isinstance(arg, strawberry.Info))
+            context_of(info).actor.require(right)
+            async with aclosing(plain(*args, **kwargs)) as events:
+                async for event in events:
+                    yield event
+
+        return strawberry.subscription(
+            resolver=staticmethod(guarded), description=description, metadata={"right": right, "declaration": None}
         )
 
     return declare

@@ -56,6 +56,7 @@ MESSAGE, CATEGORY, PATH, LINE = Text(4_000, lines=True), Text(100), Text(1_000),
 ADDRESS, VERSION, UNIT = Text(500), Text(200), Text(50)
 METRIC_NAME = Text(200, required=True)
 JUSTIFICATION = Text(2_000, lines=True)
+PHASE = Text(100)
 
 _FINDING_TEXTS = {"rule": RULE, "tool": TOOL, "title": TITLE, "message": MESSAGE, "category": CATEGORY}
 _PLACES = ("start_line", "end_line", "start_column", "end_column")
@@ -148,6 +149,18 @@ def checked_tools(tools: Iterable[ToolInput]) -> list[ToolInput]:
             name, version = TOOL.of(tool.name, "name"), VERSION.of(tool.version, "version")
             found.append(replace(tool, name=name, version=version))
     return found
+
+
+def checked_progress(phase: str, done: int | None, total: int | None) -> tuple[str, int | None, int | None]:
+    """Phase, done and total, fit to store.
+
+    Raises: LimitExceeded; NumberOutOfRange; BadProgress (more is done than there is).
+    """
+    _check_number(done, 0, MAX_NUMBER, "done")
+    _check_number(total, 0, MAX_NUMBER, "total")
+    if done is not None and total is not None and done > total:
+        raise errors.BadProgress(path=("done",))
+    return PHASE.of(phase, "phase"), done, total
 
 
 def _check_count(name: str, actual: int, limit: int) -> None:

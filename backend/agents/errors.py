@@ -51,6 +51,10 @@ class BadMetric(BadUserInput):
     """A metric has a name that is unique in the run, and finite numbers."""
 
 
+class BadProgress(BadUserInput):
+    """No more can be done than there is in total."""
+
+
 class BadTriage(BadUserInput):
     """A finding can be triaged as OPEN, ACKNOWLEDGED, FIXED or SUPPRESSED."""
 

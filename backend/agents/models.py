@@ -9,6 +9,13 @@ from backend.core.constraints import OrderIndex, check, one_of
 from backend.core.tenant_models import TenantForeignKey, TenantModel
 
 
+class CurrentTransactionNumber(models.Func):
+    """The 64-bit id of the transaction that writes the row, as a number."""
+
+    template = "pg_current_xact_id()::text::bigint"
+    output_field = models.BigIntegerField()
+
+
 class AgentKind(models.TextChoices):
     """What an auditor looks at."""
 
@@ -137,6 +144,31 @@ class AgentRun(TenantModel):
                 condition=Q(status__in=["QUEUED", "RUNNING"]),
                 name="agent_run_heartbeat_idx",
             ),
+        ]
+
+
+class AgentRunProgress(TenantModel):
+    """What a run said of how far it has come: a log that subscriptions read, kept for hours.
+
+    Nothing but the server adds to it, nothing changes it, and the audit trail has the run's own changes: entries about
+    the log would say the same once more, several times a minute.
+    """
+
+    change_audit = False
+
+    run = TenantForeignKey(AgentRun, models.CASCADE)
+    # Orders what was written by when it can be seen, with id. As bigint, since policies keep xid8 from its index.
+    transaction = models.BigIntegerField(db_default=CurrentTransactionNumber(), editable=False)
+    status = models.TextField(choices=AgentRunStatus.choices)
+    phase = models.TextField(default="")
+    done = models.IntegerField(null=True)
+    total = models.IntegerField(null=True)
+
+    class Meta:
+        db_table = "agent_run_progress"
+        constraints = [one_of("agent_run_progress", "status", AgentRunStatus)]
+        indexes = [
+            models.Index(fields=["organization", "run", "transaction", "id"], name="agent_run_progress_order_idx")
         ]
 
 

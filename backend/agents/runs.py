@@ -11,10 +11,18 @@ from django.utils import timezone
 
 from backend.accounts.free_text import Screen
 from backend.agents import errors
-from backend.agents.checks import VERSION, checked_address, checked_findings, checked_metrics, checked_tools
+from backend.agents.checks import (
+    VERSION,
+    checked_address,
+    checked_findings,
+    checked_metrics,
+    checked_progress,
+    checked_tools,
+)
 from backend.agents.findings import MAIN_BRANCHES, count_by_severity, findings_write, lock_agent, states_fix, states_see
 from backend.agents.inputs import FindingInput, MetricInput, ToolInput, by_fingerprint
 from backend.agents.models import Agent, AgentKind, AgentMetric, AgentRun, AgentRunStatus, Conclusion, Trigger
+from backend.agents.progress import progress_note
 from backend.agents.screening import screened_findings, screened_metrics, screened_tools
 from backend.core.actor import Actor, Right
 from backend.core.errors import IdempotencyConflict, NotFound
@@ -80,7 +88,7 @@ def agent_run_start(
         Forbidden, BadAgentName, BadCommit, BadBranch, BadAddress.
         LimitExceeded: a text is too long. IdentifiesPerson: a text does.
         IdempotencyConflict: the key belongs to a run of another trigger, commit or branch.
-    SQL: BEGIN, 4 to 6, COMMIT.
+    SQL: BEGIN, 6 to 8, COMMIT; 4 to 6 with a key that was used before.
     """
     actor.require(Right.AGENTS_WRITE)
     commit, branch = checked_origin(commit, branch)
@@ -100,9 +108,10 @@ def agent_run_start(
             external_trace_url=trace,
         )
         AgentRun.objects.bulk_create([run], ignore_conflicts=True)
-        if idempotency_key is None:
-            return AgentRun.objects.get(id=run.id)
-        found = AgentRun.objects.get(agent_id=run.agent_id, idempotency_key=idempotency_key)
+        known = {"id": run.id} if idempotency_key is None else {"idempotency_key": idempotency_key}
+        found = AgentRun.objects.get(agent_id=run.agent_id, **known)
+        if found.id == run.id:
+            progress_note([run])
     if (found.trigger, found.commit, found.branch) != (trigger, commit, branch):
         raise IdempotencyConflict(path=("idempotencyKey",))
     return found
@@ -117,17 +126,25 @@ def _active_run(run_id: uuid.UUID) -> AgentRun:
     return run
 
 
-def agent_run_heartbeat(*, actor: Actor, run_id: uuid.UUID) -> AgentRun:
-    """The run, known to be alive at this time.
+def agent_run_heartbeat(
+    *, actor: Actor, run_id: uuid.UUID, phase: str = "", done: int | None = None, total: int | None = None
+) -> AgentRun:
+    """The run, known to be alive at this time; how far it says it has come is told to those who follow it.
 
-    Raises: Forbidden, NotFound, RunEnded.
-    SQL: BEGIN, 3, COMMIT.
+    Raises: Forbidden, NotFound, RunEnded, LimitExceeded, NumberOutOfRange, BadProgress, IdentifiesPerson.
+    SQL: BEGIN, 3, COMMIT; 2 more where the run says something or was QUEUED.
     """
     actor.require(Right.AGENTS_WRITE)
+    phase, done, total = checked_progress(phase, done, total)
+    phase = Screen(actor).of(phase, "phase", with_names=False)
     with write(actor):
         run = _active_run(run_id)
+        says_something = bool(phase) or done is not None or total is not None
+        is_news = says_something or run.status != AgentRunStatus.RUNNING
         run.status, run.heartbeat_at = AgentRunStatus.RUNNING, timezone.now()
         run.save(update_fields=["status", "heartbeat_at"])
+        if is_news:
+            progress_note([run], phase=phase, done=done, total=total)
     return run
 
 
@@ -209,7 +226,7 @@ def agent_run_finish(
 
     Raises: Forbidden, NotFound, RunEnded, BadOutcome, IdentifiesPerson, and what checks.py raises; the path leads to
         the fault.
-    SQL: BEGIN, 7, 1 per 1,000 findings, COMMIT.
+    SQL: BEGIN, 9, 1 per 1,000 findings, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     screen = Screen(actor)
@@ -229,6 +246,7 @@ def agent_run_finish(
             seen_at=run.started_at,
         )
         states_fix(run.agent_id, [run], run.started_at)
+        progress_note([run])
     return run
 
 
@@ -236,13 +254,14 @@ def agent_run_cancel(*, actor: Actor, run_id: uuid.UUID) -> AgentRun:
     """The CANCELLED run.
 
     Raises: Forbidden, NotFound, RunEnded.
-    SQL: BEGIN, 3, COMMIT.
+    SQL: BEGIN, 5, COMMIT.
     """
     actor.require(Right.AGENTS_WRITE)
     with write(actor):
         run = _active_run(run_id)
         _end(run, AgentRunStatus.CANCELLED, timezone.now())
         run.save(update_fields=["status", "finished_at", "duration_ms"])
+        progress_note([run])
     return run
 
 
@@ -251,13 +270,19 @@ def agent_runs_time_out(*, actor: Actor, silent_for: timedelta) -> int:
 
     A run that is being finished at this moment is left alone.
 
-    SQL: BEGIN, 3, COMMIT.
+    SQL: BEGIN, 5, COMMIT; 2 where there are none.
     """
     with write(actor):
         silent = AgentRun.objects.filter(status__in=ACTIVE, heartbeat_at__lt=timezone.now() - silent_for)
-        ids = list(silent.order_by("id").select_for_update(skip_locked=True).values_list("id", flat=True))
-        return AgentRun.objects.filter(id__in=ids).update(
+        runs = list(silent.order_by("id").select_for_update(skip_locked=True).only("id", "organization_id"))
+        if not runs:
+            return 0
+        AgentRun.objects.filter(id__in=[run.id for run in runs]).update(
             status=AgentRunStatus.TIMED_OUT,
             conclusion=Conclusion.INCONCLUSIVE,
             finished_at=Greatest(Now(), F("started_at")),
         )
+        for run in runs:
+            run.status = AgentRunStatus.TIMED_OUT
+        progress_note(runs)
+    return len(runs)

@@ -93,6 +93,13 @@ class Environment:
     budget_url: str = ""  # redis:// or valkey://, where several processes share budgets; empty: each keeps its own
     max_input_items: int = 100  # items of a list in a filter
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
+    agent_progress_hours: int = 24  # how long subscribers can resume where a run's progress left them
+    max_streams_per_principal: int = 20  # WebSockets and event streams of one token or session, per process
+    max_socket_operations: int = 50  # of one WebSocket at a time
+    socket_init_seconds: float = 10.0  # a WebSocket without connection_init is closed then
+    stream_check_seconds: float = 3.0  # how often credentials and rights of a live stream are looked at anew
+    stream_send_seconds: float = 20.0  # who does not take a message for so long is cut off
+    stream_comment_seconds: float = 12.0  # between comments of an event stream that has nothing to say
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
     session_hours: int = 12
     usage_flush_seconds: float = 60.0  # which client used what of the schema is counted in memory, and written then

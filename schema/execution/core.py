@@ -1,6 +1,6 @@
 """The one file that touches what graphql-core and Strawberry keep to themselves; a test pins what it relies on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
@@ -27,9 +27,11 @@ from graphql import (
     GraphQLString,
     OperationDefinitionNode,
     Undefined,
+    create_source_event_stream,
     default_field_resolver,
     default_type_resolver,
     execute,
+    execute_subscription_event,
     get_argument_values,
     get_nullable_type,
     get_variable_values,
@@ -228,6 +230,26 @@ def executor(
         operation_extensions=None,
         hide_suggestions=not settings.ENVIRONMENT.shows_suggestions,
     )
+
+
+async def source_events(executor: Executor[Any]) -> AsyncGenerator[Any, None]:
+    """What a subscription's field gives, one after the other; to be closed.
+
+    Raises:
+        GraphQLError: its arguments do not fit, or the field failed before its first event.
+    """
+    found = create_source_event_stream(executor)
+    if isinstance(found, Awaitable):
+        found = await found
+    if isinstance(found, ExecutionResult):
+        raise (found.errors or [])[0]
+    return cast("AsyncGenerator[Any, None]", found)
+
+
+async def event_result(executor: Executor[Any], event: Any) -> ExecutionResult:
+    """What graphql-core answers to one event of a subscription."""
+    found = execute_subscription_event(executor.build_per_event_executor(event))
+    return found if isinstance(found, ExecutionResult) else await found
 
 
 async def reference(

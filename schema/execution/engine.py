@@ -3,7 +3,7 @@
 A query can take two ways: its plain root fields are made by SQL, the others by the compiled executor, in one snapshot.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,15 @@ from schema.context import Context
 from schema.execution.accounting import give_account, refusals_of
 from schema.execution.compiled.plan import Document, ObjectPlan
 from schema.execution.compiled.run import execute as execute_compiled
-from schema.execution.core import Coercion, RefusedVariables, coerced, executor, reference
+from schema.execution.core import (
+    Coercion,
+    RefusedVariables,
+    coerced,
+    event_result,
+    executor,
+    reference,
+    source_events,
+)
 from schema.execution.documents import Prepared
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
@@ -62,12 +70,57 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
     answer = await _executed(prepared, prepared.coercion, raw_variables, context)
+    return await _accounted(prepared, prepared.coercion, raw_variables, context, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A subscription whose field has given its stream of events."""
+
+    prepared: Prepared
+    coercion: Coercion
+    raw_variables: Mapping[str, Any] | None
+    variables: VariableValues
+    events: AsyncGenerator[Any, None]
+
+    async def answer(self, event: Any, context: Context) -> Answer:
+        """The answer to one event, of which account has been given; each has a context of its own.
+
+        Raises: as execute.
+        """
+        run = executor(self.prepared.schema, self.prepared.operation, self.prepared.fragments, self.variables, context)
+        result = await event_result(run, event)
+        _refuse_unusable(result)
+        return await _accounted(self.prepared, self.coercion, self.raw_variables, context, _answer(result))
+
+
+async def subscribe(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Subscribed:
+    """The subscription, begun; `context` lives as long as its events.
+
+    Raises:
+        RefusedVariables: with each variable that does not fit.
+        GraphQLError: the arguments do not.
+    """
+    if prepared.coercion is None:
+        raise RefusedVariables(prepared.errors)
+    variables = prepared.coercion.values(raw_variables)
+    run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
+    return Subscribed(prepared, prepared.coercion, raw_variables, variables, await source_events(run))
+
+
+async def _accounted(
+    prepared: Prepared,
+    coercion: Coercion,
+    raw_variables: Mapping[str, Any] | None,
+    context: Context,
+    answer: Answer,
+) -> Answer:
     if context.principal is None or answer.data is None:
         return answer
     refusals = refusals_of(prepared.schema, prepared.document, answer.errors) if answer.errors else ()
     values: Mapping[str, Any] = {}
     if prepared.conditions.variables:
-        values = coerced(prepared.coercion.values(raw_variables))
+        values = coerced(coercion.values(raw_variables))
     protected = prepared.protected(values)
     if protected.fields or refusals:
         await give_account(context, prepared.text, protected, answer.errors, refusals)

@@ -4,31 +4,43 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from django.conf import settings
 from graphql import GraphQLError, OperationType
 
 from backend.accounts.throttling import Attempts, process_attempts
-from backend.core.actor import Purpose
 from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
-from backend.db.reads import AnswerOutdated, Reads
+from backend.db.listening import Listener
+from backend.db.reads import AnswerOutdated, Reads, connection_url
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
 from schema.errors import present
 from schema.execution.documents import Prepared, prepared
 from schema.execution.engine import Answer, execute
+from schema.http.asked import Asked, address_of, purpose_of
 from schema.http.caching import cacheable
 from schema.http.credentials import Credentials, Principal
 from schema.http.documents import Documents
+from schema.http.event_stream import EventStream, frames
 from schema.http.graphiql import page, static_file
 from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
-from schema.http.requests import GRAPHQL_RESPONSE, MULTIPART, asks, read_request, response_type
+from schema.http.requests import (
+    EVENT_STREAM,
+    GRAPHQL_RESPONSE,
+    MULTIPART,
+    GraphQLRequest,
+    asks,
+    read_request,
+    response_type,
+    takes_events,
+)
+from schema.http.streams import Streams, json_of
+from schema.http.websocket import Socket
 from schema.limits import refuse_nul
 from schema.usage.clients import client_of
 from schema.usage.ledger import UsageLedger
@@ -36,25 +48,10 @@ from schema.usage.ledger import UsageLedger
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
 _UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
-_PURPOSE = "driftgraph-purpose"
-_NAME_LENGTH = 200  # characters of an operation's name that the audit trail keeps
 
 
-class UnknownPurpose(BadUserInput):
-    """The header {header} must be one of {known}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One request: what is to be executed, and what its headers say."""
-
-    prepared: Prepared
-    variables: dict[str, Any] | None
-    headers: Headers
-    purpose: str | None
-    request_id: str
-    writes: RequestWrites
-    address: str
+class NoEvents(BadUserInput):
+    """A subscription needs a WebSocket, or a request with "Accept: text/event-stream"."""
 
 
 class GraphQLApp:
@@ -67,19 +64,24 @@ class GraphQLApp:
         budgets: Budgets | None = None,
         attempts: Attempts | None = None,
     ) -> None:
-        self._reads, self._writes = reads, writes
+        self._reads = reads
         self._budgets = budgets or process_budgets()
         self._documents = Documents()
-        self._credentials = Credentials(reads, writes, attempts or process_attempts())
+        self.writes, self.credentials = writes, Credentials(reads, writes, attempts or process_attempts())
+        self.streams = Streams(reads, self.credentials, self._budgets, Listener(connection_url()))
         self.usage = UsageLedger(writes)
 
     async def close(self) -> None:
-        """Nothing; writes the last counts, and ends the connections that are the application's own."""
+        """Nothing; ends the streams, writes the last counts, and ends the connections that are the application's own."""
+        await self.streams.close()
         await self.usage.stop()
         await self._budgets.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one HTTP request."""
+        """Answers one HTTP request, or serves one WebSocket."""
+        if scope["type"] == "websocket":
+            await Socket(self, scope, receive, send).serve()
+            return
         headers = Headers(scope["headers"])
         request_id, head = secrets.token_hex(16), scope["method"] == "HEAD"
         if head:
@@ -99,7 +101,9 @@ class GraphQLApp:
         response.headers.setdefault("x-request-id", request_id)
         await response.send(send, head=head)
 
-    async def _respond(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Response:
+    async def _respond(
+        self, scope: Scope, receive: Receive, headers: Headers, request_id: str
+    ) -> Response | EventStream:
         path = scope["path"].rstrip("/")
         if path.startswith(f"{PATH}/static/") and scope["method"] == "GET":
             return static_file(path.removeprefix(f"{PATH}/static/"))
@@ -110,42 +114,41 @@ class GraphQLApp:
         media_type = response_type(headers.get("accept"))
         if media_type is None:
             raise HttpError(
-                406, "BAD_USER_INPUT", f"This endpoint answers with {GRAPHQL_RESPONSE} or application/json."
+                406,
+                "BAD_USER_INPUT",
+                f"This endpoint answers with {GRAPHQL_RESPONSE}, application/json or {EVENT_STREAM}.",
             )
-        who = await self._principal(headers, _address(scope))
+        who = await self._principal(headers, address_of(scope))
         request = await read_request(scope, receive, headers)
-        writes = RequestWrites(self._writes)
+        writes = RequestWrites(self.writes)
         try:
             try:
-                purpose = _purpose(headers)
-                refuse_nul(request.variables)
-                text = self._documents.text(request.query, request.document_id, request.persisted)
-                async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                    operation = await prepared(text, request.operation_name)
-                if not operation.errors:
-                    self._documents.remember(text, request.persisted)
-            except TimeoutError:
-                return _answer(_refused(DeadlineExceeded()), request_id, media_type)
+                purpose = purpose_of(headers)
+                operation = await self.prepare(request)
+                _refuse_silent_subscription(operation, headers)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
-            if scope["method"] == "GET" and operation.kind is not OperationType.QUERY:
+            if scope["method"] == "GET" and operation.kind is OperationType.MUTATION:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(operation, request.variables, headers, purpose, request_id, writes, _address(scope))
-            result = await _while_client_waits(self._execute(asked, who), receive)
-            if scope["method"] == "GET" and result.data is not None and not result.errors:
-                return cacheable(who.actor, text, result.data, headers, media_type)
+            asked = Asked(operation, request.variables, headers, purpose, request_id, writes, address_of(scope))
+            if operation.kind is OperationType.SUBSCRIPTION and not operation.errors:
+                return EventStream(self.streams, asked, who, receive, _headers(EVENT_STREAM))
+            result = await _while_client_waits(self.execute(asked, who), receive)
+            is_whole = result.data is not None and not result.errors
+            if scope["method"] == "GET" and is_whole and media_type != EVENT_STREAM:
+                return cacheable(who.actor, operation.text, result.data, headers, media_type)
         finally:
             # A service that outlasts the deadline, or the client, goes on and reads them.
             writes.when_ended(request.form.remove_files)
         return _answer(result, request_id, media_type)
 
     async def _principal(self, headers: Headers, address: str) -> Principal:
-        who = self._credentials.known(headers, address)
+        who = self.credentials.known(headers, address)
         if who is not None and headers.media_type != MULTIPART:
             return who
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                who = await self._credentials.anew(headers, address)
+                who = await self.credentials.anew(headers, address)
         except TimeoutError:
             raise HttpError.of(DeadlineExceeded(), 503) from None
         if headers.media_type == MULTIPART and who.actor is None:
@@ -153,12 +156,34 @@ class GraphQLApp:
             raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
         return who
 
-    async def _execute(self, asked: Asked, who: Principal) -> Answer:
+    async def prepare(self, request: GraphQLRequest) -> Prepared:
+        """The operation that is meant; a valid one can be asked for by its hash from here on.
+
+        Raises:
+            GraphQLError, AppError: there is none, or the document is not within its limits.
+        """
+        refuse_nul(request.variables)
+        text = self._documents.text(request.query, request.document_id, request.persisted)
+        try:
+            async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
+                operation = await prepared(text, request.operation_name)
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        if not operation.errors:
+            self._documents.remember(text, request.persisted)
+        return operation
+
+    async def execute(self, asked: Asked, who: Principal) -> Answer:
+        """The answer to a query or mutation, within its deadline and paid for.
+
+        Raises:
+            HttpError: the budget is spent, or the credentials are no longer good.
+        """
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
                 if who.premise is not None and asked.prepared.kind is not OperationType.QUERY:
                     # What writes does so in other transactions than the one that looks at the premise.
-                    who = Principal((await self._credentials.anew(asked.headers, asked.address)).actor)
+                    who = Principal((await self.credentials.anew(asked.headers, asked.address)).actor)
                 return await self._paid(asked, who)
         except RateLimited as error:
             wait = {"retry-after": str(error.details["seconds"])}
@@ -179,7 +204,7 @@ class GraphQLApp:
             answer = await self._attempt(asked, who)
         except AnswerOutdated:
             # The token was revoked, has expired or got other rights since it was last looked at.
-            who = await self._credentials.anew(asked.headers, asked.address)
+            who = await self.credentials.anew(asked.headers, asked.address)
             answer = await self._attempt(asked, Principal(who.actor))
         actual = price.actual(answer.rows)
         remaining = await self._budgets.give_back(charge, actual)
@@ -196,10 +221,7 @@ class GraphQLApp:
         return replace(answer, extensions={"cost": cost})
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
-        actor = who.actor
-        if actor is not None:
-            name = (asked.prepared.name or "")[:_NAME_LENGTH]
-            actor = replace(actor, purpose=asked.purpose, request_id=asked.request_id, operation_name=name)
+        actor = asked.acting(who.actor)
         async with self._reads.snapshot(actor.organization_id if actor else None, premise=who.premise) as snapshot:
             context = Context(
                 snapshot=snapshot,
@@ -211,20 +233,6 @@ class GraphQLApp:
             answer = await execute(asked.prepared, asked.variables, context)
             await snapshot.verify()
         return answer
-
-
-def _purpose(headers: Headers) -> str | None:
-    """What the request is for.
-
-    Raises:
-        UnknownPurpose: none of those that there are.
-    """
-    text = headers.get(_PURPOSE)
-    if not text:
-        return None
-    if text not in Purpose.__members__:
-        raise UnknownPurpose(header=_PURPOSE, known=", ".join(Purpose))
-    return text
 
 
 async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answer:
@@ -257,6 +265,12 @@ async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answ
             watcher.cancel()
 
 
+def _refuse_silent_subscription(operation: Prepared, headers: Headers) -> None:
+    """Raises NoEvents: the client could not be told of more than one event."""
+    if operation.kind is OperationType.SUBSCRIPTION and not takes_events(headers.get("accept")):
+        raise NoEvents
+
+
 def _refused(error: GraphQLError | AppError) -> Answer:
     """The answer to a request that could not be begun."""
     shown = error if isinstance(error, GraphQLError) else GraphQLError(error.message, original_error=error)
@@ -265,22 +279,14 @@ def _refused(error: GraphQLError | AppError) -> Answer:
 
 def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
     errors = [present(error, request_id) for error in answer.errors]
-    parts = [b'"errors":' + orjson.dumps(errors)] if errors else []
-    if answer.data is not None:
-        parts.append(b'"data":' + answer.data)
-    if answer.extensions:
-        parts.append(b'"extensions":' + orjson.dumps(answer.extensions))
-    body, headers = b"{" + b",".join(parts) + b"}", _headers(media_type)
+    body, headers = json_of(answer, errors), _headers(media_type)
+    if media_type == EVENT_STREAM:
+        return Response(200, frames(body), headers)
     if any(error["extensions"]["code"] == Unavailable.code for error in errors):
         return Response(503, body, {**headers, **RETRY_AFTER})
     # A request that could not be begun has no data; plain JSON clients expect 200 even so.
     status = 400 if answer.data is None and media_type == GRAPHQL_RESPONSE else 200
     return Response(status, body, headers)
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def _moment(seconds: int) -> str:

@@ -1,9 +1,11 @@
 """The composition root: GraphQL beside Django in one ASGI application, with the pools of the process."""
 
+import asyncio
 import gc
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -42,7 +44,7 @@ class Application:
         """Takes one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "websocket":
+        elif scope["type"] == "websocket" and scope["path"].rstrip("/") != PATH:
             await receive()
             await send({"type": "websocket.close", "code": 4404})
         elif scope["path"] == PATH or scope["path"].startswith(f"{PATH}/"):
@@ -54,6 +56,20 @@ class Application:
         else:
             await django_application(scope, receive, send)  # type: ignore[arg-type]  # ASGI dictionaries
 
+    def _stop_streams_first(self) -> None:
+        """Nothing; the signal that stops the server ends its streams, for whose end the server would wait."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            before = signal.getsignal(name)
+
+            def stop(number: int, frame: FrameType | None, before: Any = before) -> None:
+                loop.call_soon_threadsafe(self._graphql.streams.stop)
+                if callable(before):
+                    before(number, frame)
+
+            # What the server's event loop does on the signal, it does besides.
+            signal.signal(name, stop)
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
@@ -64,6 +80,7 @@ class Application:
                 try:
                     remove_leftovers(upload_folder())
                     await self._reads.open()
+                    self._stop_streams_first()
                     trusted_documents()  # a manifest that cannot be read is told at the start
                     warm()
                     self._graphql.usage.start()

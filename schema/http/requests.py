@@ -17,6 +17,7 @@ from schema.limits import refuse_costly_json
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
+EVENT_STREAM = "text/event-stream"
 MULTIPART = "multipart/form-data"
 
 
@@ -36,7 +37,12 @@ def _bad(message: str) -> HttpError:
     return HttpError(400, "BAD_USER_INPUT", message)
 
 
-def _json(raw: bytes | str, what: str) -> Any:
+def read_json(raw: bytes | str, what: str) -> Any:
+    """What a JSON text says; `what` names it in errors.
+
+    Raises:
+        HttpError: 400; it is none, or holds more than the limits allow.
+    """
     try:
         refuse_costly_json(raw if isinstance(raw, bytes) else raw.encode())
         return orjson.loads(raw)
@@ -83,7 +89,7 @@ def _get(scope: Scope) -> GraphQLRequest:
     found: dict[str, Any] = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
     for name in ("variables", "extensions"):
         if name in found:
-            found[name] = _json(found[name], f"The parameter {name}") if found[name] else None
+            found[name] = read_json(found[name], f"The parameter {name}") if found[name] else None
     return request_of(found)
 
 
@@ -109,8 +115,8 @@ async def _multipart(receive: Receive, headers: Headers) -> GraphQLRequest:
         max_file=limits.max_import_bytes,
     )
     try:
-        operations = _json(form.fields.get("operations", b""), "The part operations")
-        places = _json(form.fields.get("map", b"{}"), "The part map")
+        operations = read_json(form.fields.get("operations", b""), "The part operations")
+        places = read_json(form.fields.get("map", b"{}"), "The part map")
         if not isinstance(places, dict):
             raise _bad("The part map must be a JSON object.")
         for part, paths in places.items():
@@ -152,13 +158,27 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
         return await _multipart(receive, headers)
     if headers.media_type != JSON:
         raise HttpError(415, "BAD_USER_INPUT", f"Send {JSON} or {MULTIPART}.", {"accept": f"{JSON}, {MULTIPART}"})
-    return request_of(_json(await read_body(receive, headers, settings.ENVIRONMENT.max_body_bytes), "The body"))
+    return request_of(read_json(await read_body(receive, headers, settings.ENVIRONMENT.max_body_bytes), "The body"))
 
 
 @lru_cache(maxsize=64)
 def response_type(accept: str) -> str | None:
-    """The media type of the answer: the newer one only where it is asked for; None where neither is wanted."""
-    wanted = {part.partition(";")[0].strip().lower() for part in accept.split(",")} if accept.strip() else {"*/*"}
+    """The media type of the answer: the newer one only where it is asked for, events where nothing else is.
+
+    None where none of them is wanted.
+    """
+    wanted = _accepted(accept) if accept.strip() else {"*/*"}
     if GRAPHQL_RESPONSE in wanted:
         return GRAPHQL_RESPONSE
-    return JSON if wanted & {JSON, "*/*", "application/*"} else None
+    if wanted & {JSON, "*/*", "application/*"}:
+        return JSON
+    return EVENT_STREAM if EVENT_STREAM in wanted else None
+
+
+def takes_events(accept: str) -> bool:
+    """Whether the client reads server-sent events."""
+    return EVENT_STREAM in _accepted(accept)
+
+
+def _accepted(accept: str) -> set[str]:
+    return {part.partition(";")[0].strip().lower() for part in accept.split(",")}

@@ -1,5 +1,6 @@
 """Mutations of agent runs and of the triage of findings."""
 
+import dataclasses
 import datetime
 import re
 from typing import Annotated
@@ -132,6 +133,17 @@ class AgentRunReferenceInput(MutationInput):
     id: strawberry.ID = strawberry.field(description="Opaque id of the AgentRun.")
 
 
+@strawberry.input(description="How far an agent run has come, for those who follow it.")
+class AgentRunProgressInput:
+    phase: str = strawberry.field(default="", description=f"What it is at, {checks.PHASE}; empty without a name.")
+    done: int | None = strawberry.field(
+        default=None, description=f"How much is done, 0 to {checks.MAX_NUMBER:,}, in a unit of the auditor's choice."
+    )
+    total: int | None = strawberry.field(
+        default=None, description="How much there is in all, in the same unit, not less than what is done."
+    )
+
+
 @strawberry.input(description="What an agent run found.")
 class AgentRunFinishInput(MutationInput):
     id: strawberry.ID = strawberry.field(description="Opaque id of the AgentRun.")
@@ -228,12 +240,18 @@ class AgentMutations:
     async def agent_run_heartbeat(
         info: strawberry.Info,
         input: Annotated[AgentRunReferenceInput, strawberry.argument(description="The run.")],
+        progress: Annotated[
+            AgentRunProgressInput | None,
+            strawberry.argument(description="How far it has come; null: nothing is told to those who follow it."),
+        ] = None,
     ) -> AgentRunPayload:
+        said = {} if progress is None else dataclasses.asdict(progress)
+
         def work(actor: Actor) -> Values:
             run = decode_id_of(input.id, "RU", expected="AgentRun", path=("id",))
-            return {"agent_run": services.agent_run_heartbeat(actor=actor, run_id=run)}
+            return {"agent_run": services.agent_run_heartbeat(actor=actor, run_id=run, **said)}
 
-        return await carry_out(info, AgentRunPayload, input, work)
+        return await carry_out(info, AgentRunPayload, input, work, beside=said or None)
 
     @resolver("Ends an agent run with what it found.", right=Right.AGENTS_WRITE)
     @staticmethod

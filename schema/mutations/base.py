@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import strawberry
@@ -60,11 +61,13 @@ async def carry_out(
     work: Callable[[Actor], Values],
     *,
     has_effect: bool = True,
+    beside: object = None,
 ) -> P:
     """The payload with what the work returned, or with the error that its input caused.
 
     `work` runs in a write thread and returns rows, lists of rows and plain values by the payload's field names. With a
-    key it runs in one transaction with the key, if it has an effect that must not be had twice.
+    key it runs in one transaction with the key, if it has an effect that must not be had twice. `beside` is another
+    argument, with which it is another request.
 
     Raises:
         AppError: one that no change of the input mends, such as Forbidden or Unavailable.
@@ -73,7 +76,12 @@ async def carry_out(
     key = context.idempotency_key if data.idempotency_key is None else data.idempotency_key
     try:
         values = await context.writes.run(
-            _work, context.actor, key if has_effect else None, info.field_name, data, work
+            _work,
+            context.actor,
+            key if has_effect else None,
+            info.field_name,
+            partial(_request, data, beside),
+            work,
         )
     except AppError as error:
         shown = user_error(error)
@@ -86,24 +94,27 @@ async def carry_out(
     return payload(**values, user_errors=[])
 
 
-def _work(actor: Actor, key: str | None, name: str, data: MutationInput, work: Callable[[Actor], Values]) -> Values:
+def _work(
+    actor: Actor, key: str | None, name: str, request: Callable[[], Values], work: Callable[[Actor], Values]
+) -> Values:
     if key is None:
         return work(actor)
 
     def stored_work() -> dict[str, Any]:
         return {name: _stored(value) for name, value in work(actor).items()}
 
-    stored = once(actor=actor, key=key, request_hash=request_hash(name, _request(data)), work=stored_work)
+    stored = once(actor=actor, key=key, request_hash=request_hash(name, request()), work=stored_work)
     with acting_for(actor.organization_id):
         return {name: _restored(value) for name, value in stored.items()}
 
 
-def _request(data: MutationInput) -> dict[str, Any]:
+def _request(data: MutationInput, beside: object) -> Values:
     """What two requests with one key have in common: of a file its bytes, whatever it is called."""
     given = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
     files = {name: _digest(value) for name, value in given.items() if isinstance(value, UploadedFile)}
     plain = dataclasses.replace(data, idempotency_key=None, **dict.fromkeys(files))
-    return {**dataclasses.asdict(plain), **files}
+    found = {**dataclasses.asdict(plain), **files}
+    return found if beside is None else {**found, "beside": beside}
 
 
 def _digest(file: UploadedFile) -> str:

@@ -109,7 +109,7 @@ def _announce(console: Console, token: str | None) -> None:
 def _server() -> "subprocess.Popen[bytes]":
     environment = settings.ENVIRONMENT
     return _start(
-        *("-m", "granian", "--interface", "asgi", "--no-ws"),
+        *("-m", "granian", "--interface", "asgi"),
         *("--host", environment.host, "--port", str(environment.port), "--log-level", "warning"),
         "schema.http.asgi:app",
     )
