@@ -5,8 +5,7 @@ import gc
 import os
 import signal
 import sys
-from types import FrameType
-from typing import Any
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -39,6 +38,7 @@ class Application:
         self._reads = process_reads()
         self._writes = WriteThreads()
         self._graphql = GraphQLApp(self._reads, self._writes)
+        self._ending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Takes one ASGI connection."""
@@ -56,19 +56,21 @@ class Application:
         else:
             await django_application(scope, receive, send)  # type: ignore[arg-type]  # ASGI dictionaries
 
-    def _stop_streams_first(self) -> None:
-        """Nothing; the signal that stops the server ends its streams, for whose end the server would wait."""
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            before = signal.getsignal(name)
+    def _end_streams_first(self) -> None:
+        """Nothing; the signal that stops the server first ends its streams.
 
-            def stop(number: int, frame: FrameType | None, before: Any = before) -> None:
-                loop.call_soon_threadsafe(self._graphql.streams.stop)
-                if callable(before):
-                    before(number, frame)
+        The servers would cut WebSockets off, and wait for event streams. What they do on SIGINT, they do after that.
+        """
 
-            # What the server's event loop does on the signal, it does besides.
-            signal.signal(name, stop)
+        async def end() -> None:
+            await self._graphql.streams.end()
+            signal.raise_signal(signal.SIGINT)
+
+        def begin() -> None:
+            self._ending = asyncio.create_task(end())
+
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, or in a thread
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, begin)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -80,7 +82,7 @@ class Application:
                 try:
                     remove_leftovers(upload_folder())
                     await self._reads.open()
-                    self._stop_streams_first()
+                    self._end_streams_first()
                     trusted_documents()  # a manifest that cannot be read is told at the start
                     warm()
                     self._graphql.usage.start()

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -67,20 +67,19 @@ class Streams:
         self._open: Counter[object] = Counter()
         self._stopping, self._all_ended = asyncio.Event(), asyncio.Event()
 
-    def stop(self) -> None:
-        """Nothing; every stream ends soon, and no new one begins."""
+    async def end(self) -> None:
+        """Returns when all streams have ended, or have had time enough to; no new one begins."""
         self._stopping.set()
+        if not self._open:
+            return
+        self._all_ended.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_SECONDS):
+                await self._all_ended.wait()
 
     async def close(self) -> None:
-        """Returns when the streams have ended, or have had time enough to; the listening connection is closed."""
-        self.stop()
-        while self._open:
-            self._all_ended.clear()
-            try:
-                async with asyncio.timeout(_LEAVING_SECONDS):
-                    await self._all_ended.wait()
-            except TimeoutError:
-                break
+        """Nothing; ends the streams, and then the listening connection."""
+        await self.end()
         await self._listener.close()
 
     @contextmanager
