@@ -14,6 +14,8 @@ import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _START_SECONDS = 180
+GRANIAN = ("granian", "--interface", "asgi")
+UVICORN = ("uvicorn", "--lifespan", "on", "--no-access-log")
 
 
 class NotServing(Exception):
@@ -44,7 +46,12 @@ def environment_of(code: Path, variables: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def served(
-    variables: Mapping[str, str], *, code: Path = REPOSITORY, ready: str = "/readyz", log: Path | None = None
+    variables: Mapping[str, str],
+    *,
+    code: Path = REPOSITORY,
+    ready: str = "/readyz",
+    log: Path | None = None,
+    server: tuple[str, ...] = GRANIAN,
 ) -> Iterator[Served]:
     """The server, from when it says that it is ready until the block ends; `variables` are its settings.
 
@@ -54,7 +61,7 @@ def served(
         NotServing: it ended, or was not ready in a minute.
     """
     port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)]
+    command = [sys.executable, "-m", *server, "--port", str(port)]
     with ExitStack() as stack:
         process = subprocess.Popen(
             [*command, "--log-level", "warning", "schema.http.asgi:app"],

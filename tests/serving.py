@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.serving import served
+from benchmarks.serving import GRANIAN, served
 from tests import server
 
 PEAK_IS_KNOWN = pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is told by Linux alone")
@@ -38,7 +38,9 @@ def peak_bytes(status: str) -> int:
 
 
 @contextmanager
-def serving(database: str, data_dir: Path, **variables: str) -> Iterator[Serving]:
+def serving(
+    database: str, data_dir: Path, *, server_words: tuple[str, ...] = GRANIAN, **variables: str
+) -> Iterator[Serving]:
     addresses = {"DRIFTGRAPH_DATABASE_URL": server.url("app", database), "DRIFTGRAPH_DATA_DIR": str(data_dir)}
-    with served({**addresses, **variables}) as found:
+    with served({**addresses, **variables}, server=server_words) as found:
         yield Serving(found.url, data_dir, found.process)

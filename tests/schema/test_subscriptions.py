@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -21,6 +22,7 @@ from backend.agents.services import agent_run_cancel, agent_run_finish, agent_ru
 from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 from backend.db.listening import CHANNEL
+from benchmarks.serving import GRANIAN, UVICORN
 from schema.relay.ids import encode_id
 from tests import server as cluster
 from tests.asgi import bearer
@@ -31,9 +33,12 @@ from tests.threads import in_thread
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'driftgraph-listener' AND datname = %s"
 
 
-@pytest.fixture(scope="module")
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(database, tmp_path_factory.mktemp("data"), DRIFTGRAPH_STREAM_CHECK_SECONDS="0.5") as found:
+@pytest.fixture(scope="module", params=[GRANIAN, UVICORN], ids=["granian", "uvicorn"])
+def server(
+    database: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Serving]:
+    folder = tmp_path_factory.mktemp("data")
+    with serving(database, folder, server_words=request.param, DRIFTGRAPH_STREAM_CHECK_SECONDS="0.5") as found:
         yield found
 
 
@@ -396,11 +401,12 @@ async def test_the_audit_and_the_budget_know_of_every_event(
     assert remaining[0] - remaining[1] > 1
 
 
+@pytest.mark.parametrize("words", [GRANIAN, UVICORN], ids=["granian", "uvicorn"])
 async def test_the_server_that_stops_says_good_bye(
-    database: str, organization: Organization, actor: Actor, tmp_path: Any
+    database: str, organization: Organization, actor: Actor, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     run, credentials = await _start(actor), await in_thread(bearer, organization)
-    with serving(database, tmp_path) as server:
+    with serving(database, tmp_path, server_words=words) as server:
         async with (
             socket(server.url) as live,
             following("events", server.url, credentials, id=_id(run)) as stream,

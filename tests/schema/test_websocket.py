@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from backend.accounts.models import Organization
+from benchmarks.serving import GRANIAN, UVICORN
 from tests.asgi import bearer
 from tests.live import Live, socket
 from tests.serving import Serving, serving
@@ -19,11 +20,14 @@ QUERY = "{ viewer { role } }"
 ADMIN = {"data": {"viewer": {"role": "ADMIN"}}}
 
 
-@pytest.fixture(scope="module")
-def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+@pytest.fixture(scope="module", params=[GRANIAN, UVICORN], ids=["granian", "uvicorn"])
+def server(
+    database: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Serving]:
     with serving(
         database,
         tmp_path_factory.mktemp("data"),
+        server_words=request.param,
         DRIFTGRAPH_SOCKET_INIT_SECONDS="2",
         DRIFTGRAPH_MAX_SOCKET_OPERATIONS="2",
         DRIFTGRAPH_MAX_STREAMS_PER_PRINCIPAL="3",
