@@ -53,11 +53,14 @@ class EventStream:
         self._sending = asyncio.Lock()
         self._transmit: Send
 
-    async def send(self, send: Send) -> None:
-        """Returns when the stream has ended."""
+    async def send(self, send: Send, *, head: bool = False) -> None:
+        """Returns when the stream has ended; at once where it answers HEAD."""
         self._transmit, errors = send, []
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        if head:
+            await send({"type": "http.response.body", "body": b""})
+            return
         try:
             with self._streams.admitted(self._who.actor, self._asked.address):
                 errors = await self._live()

@@ -47,3 +47,14 @@ def test_curl_asks_keeps_an_answer_and_tries_again(asked: Asked) -> None:
     assert (first, again) == ("200", "304")
     assert json.loads(mapped)["data"]["payerMap"]["payer"]["name"] == NAMES[0]
     assert json.loads(mapped)["data"] == json.loads(tried_again)["data"]
+
+
+@pytest.mark.parametrize("script", ["graphql_ws.mjs", "graphql_sse.mjs", "urql_events.mjs"])
+def test_a_run_is_followed_to_its_end_and_taken_up_again(script: str, asked: Asked) -> None:
+    [line] = printed_by(["node", script], asked)
+    found = json.loads(line)
+
+    told = [(event["phase"], event["done"], event["status"]) for event in found["seen"]]
+    assert told == [("", None, "RUNNING"), ("reading", 3, "RUNNING"), ("", None, "SUCCEEDED")]
+    assert found["again"] == found["seen"][1:]
+    assert found["codes"] == ["INVALID_CURSOR"]
