@@ -76,7 +76,7 @@ class NoScopes(BadUserInput):
 
 
 class BadScope(BadUserInput):
-    """{scope} is no scope of a {role} token."""
+    """{scope} is no scope of a {role} token; those are {allowed}."""
 
 
 class BadExpiry(BadUserInput):

@@ -114,7 +114,8 @@ def _rights_of_token(role: Role, scopes: Iterable[Right | str]) -> frozenset[Rig
     for scope in scopes:
         if scope not in allowed:
             known = scope if scope in set(Right) else "This"
-            raise errors.BadScope(scope=known, role=role.value, path=("scopes",))
+            names = ", ".join(sorted(allowed))
+            raise errors.BadScope(scope=known, role=role.value, allowed=names, path=("scopes",))
         chosen.add(Right(scope))
     if not chosen and role is Role.SERVICE:
         raise errors.NoScopes(path=("scopes",))

@@ -48,6 +48,10 @@ from schema.usage.ledger import UsageLedger
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
 _UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
+_MAY_COME = (
+    "The request took longer than its deadline; what it changes may still come about. Send it again with its"
+    " idempotency key to learn of it, a file with background: true."
+)
 
 
 class NoEvents(BadUserInput):
@@ -72,7 +76,7 @@ class GraphQLApp:
         self.usage = UsageLedger(writes)
 
     async def close(self) -> None:
-        """Nothing; ends the streams, writes the last counts, and ends the connections that are the application's own."""
+        """Nothing; ends the streams, writes the last counts, and ends the connections that are ours."""
         await self.streams.close()
         await self.usage.stop()
         await self._budgets.close()
@@ -189,7 +193,8 @@ class GraphQLApp:
             wait = {"retry-after": str(error.details["seconds"])}
             raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, error.code, error.message, wait) from None
         except TimeoutError:
-            return _refused(DeadlineExceeded())
+            changes = asked.prepared.kind is OperationType.MUTATION
+            return _refused(DeadlineExceeded(_MAY_COME) if changes else DeadlineExceeded())
         except AppError as error:
             return _refused(error)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application

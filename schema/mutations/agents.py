@@ -152,8 +152,10 @@ class AgentRunFinishInput(MutationInput):
     )
     findings: list[AgentFindingInput] = strawberry.field(
         default_factory=list,
-        description=f"What it found, at most {checks.MAX_FINDINGS:,} and what fits into a request"
-        " (DRIFTGRAPH_MAX_BODY_BYTES).",
+        description=f"What it found, at most {checks.MAX_FINDINGS:,} and what fits into a request: its bytes"
+        " (DRIFTGRAPH_MAX_BODY_BYTES) and its values (DRIFTGRAPH_MAX_JSON_VALUES, of which a finding takes one and one"
+        " for each of its fields). That is about 2,400 findings with seven fields unless set otherwise;"
+        " agentRunImportSarif takes more.",
     )
     metrics: list[AgentMetricInput] = strawberry.field(
         default_factory=list, description=f"What it measured, at most {checks.MAX_METRICS:,}."

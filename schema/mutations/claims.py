@@ -62,14 +62,18 @@ class ClaimsImportInput(MutationInput):
         " happened.",
     )
     background: bool = strawberry.field(
-        default=False, description="Answer at once with a batch that is RECEIVED; a worker loads it."
+        default=False,
+        description="Answer at once with a batch that is RECEIVED; a worker loads it, however long that takes: for"
+        " files that outlast the deadline.",
     )
 
 
 @strawberry.type(description="What became of a file.")
 class ClaimsImportPayload(MutationPayload):
     import_batch: ImportBatch | None = strawberry.field(
-        default=None, description="The batch; of the same bytes, always the same one. Null if the mutation failed."
+        default=None,
+        description="The batch; of the same bytes the same one, unless that is REJECTED, FAILED or ROLLED_BACK. Null if"
+        " the mutation failed.",
     )
     duplicate_of: ImportBatch | None = strawberry.field(
         default=None, description="The earlier batch with the same bytes; null if the file is new."
@@ -91,8 +95,10 @@ class ImportRollbackPayload(MutationPayload):
 @strawberry.type
 class ClaimMutations:
     @resolver(
-        "Takes a file in. The same bytes again give the same batch and add nothing. An import that outlasts the"
-        " deadline (TIMEOUT) goes on: sending the file again finds its batch.",
+        "Takes a file in. The same bytes again give the same batch and add nothing. A file that is cut off, or has too"
+        " many bad rows, is no userError: its batch is REJECTED, with errorCode and issues, and sending it again makes"
+        " another such batch. An import that outlasts the deadline (TIMEOUT) goes on: sending the file again, best with"
+        " background: true, finds its batch.",
         right=Right.IMPORT,
     )
     @staticmethod

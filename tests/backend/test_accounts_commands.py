@@ -1,12 +1,13 @@
 """The commands that make organizations and tokens."""
 
+from collections.abc import Callable
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from backend.accounts.authentication import authenticate_bearer
-from backend.accounts.models import Organization
+from backend.accounts.models import Organization, User
 from backend.accounts.selectors import memberships_all, organization_named
 from backend.core.actor import Right, Role
 from backend.core.tenancy import acting_for
@@ -64,6 +65,26 @@ def test_the_longest_term_is_allowed_and_no_longer_one(organization: Organizatio
 def test_what_is_wrong_is_said(database: str, arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run("token_create", *arguments)
+
+
+def test_a_scope_that_a_service_cannot_have_is_refused_with_those_it_can(organization: Organization) -> None:
+    allowed = "agents:read, agents:write, claims:read, detect, import, read"
+
+    with pytest.raises(CommandError, match=f"members is no scope of a SERVICE token; those are {allowed}."):
+        run("token_create", "--organization", organization.name, "--name", "n", "--scope", "members")
+
+
+@pytest.mark.parametrize("typed", [str.upper, str.title, lambda address: f" {address}"])
+def test_a_password_is_changed_by_the_address_however_it_is_typed(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch, typed: Callable[[str], str]
+) -> None:
+    address, password = f"ann.{organization.id.hex}@example.org", "correct horse battery staple"
+    User.objects.create_user(address, "old")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: password if prompt else "")
+
+    run("changepassword", typed(address))
+
+    assert User.objects.get(email=address).check_password(password)
 
 
 def test_a_service_token_without_a_scope_is_refused(organization: Organization) -> None:

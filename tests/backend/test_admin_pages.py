@@ -288,7 +288,7 @@ def test_a_secret_is_shown_once_and_never_kept(browser: Client, organization: Or
     ("changes", "message"),
     [
         ({"scopes": []}, "at least one scope"),
-        ({"scopes": ["members"]}, "is no scope of a SERVICE token"),
+        ({"scopes": ["members"]}, "is no scope of a SERVICE token; those are agents:read, "),
         ({"days": 367}, "less than or equal to 366"),
         ({"name": ""}, "This field is required"),
     ],

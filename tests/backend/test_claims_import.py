@@ -321,6 +321,20 @@ def test_the_command_prints_a_summary_that_fits_the_width_and_no_bar_where_nobod
     assert "LOADED (CSV, dry run)" in printed
 
 
+def test_the_command_tells_nothing_new_of_a_file_that_was_loaded_before(
+    organization: Organization, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    path = csv_file(tmp_path, row(1), row(2))
+
+    for _ in range(2):
+        call_command("import_claims", str(path), organization=organization.name)
+
+    first, again = capfd.readouterr().out.split("Imported files: 1")[1:]
+    assert ("2: 2 new, 0 updated" in first, "loaded before" in first) == (True, False)
+    assert "2: none new; then 2 new, 0 updated" in again
+    assert "loaded before" in again
+
+
 def test_the_command_fails_with_a_message(organization: Organization, tmp_path: Path):
     with pytest.raises(CommandError, match="E902"):
         call_command(

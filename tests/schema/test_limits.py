@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import orjson
 import pytest
 from django.conf import settings
 from graphql import get_introspection_query
@@ -91,6 +92,19 @@ def test_validation_stops_at_twenty_errors() -> None:
 
     assert len(prepared.errors) == 21
     assert "Too many validation errors" in prepared.errors[-1].message
+
+
+def test_as_many_findings_as_the_schema_promises_fit_into_a_request() -> None:
+    texts = dict.fromkeys(("rule", "tool", "title", "message", "path"), "x")
+    finding = {**texts, "severity": "LOW", "startLine": 1}
+
+    def body(number: int) -> bytes:
+        given = {"input": {"id": "x", "conclusion": "PASS", "findings": [finding] * number}}
+        return orjson.dumps({"query": "mutation", "variables": given})
+
+    refuse_costly_json(body(2_400))
+    with pytest.raises(LimitExceeded, match="DRIFTGRAPH_MAX_JSON_VALUES"):
+        refuse_costly_json(body(2_600))
 
 
 def test_introspection_of_tools_is_within_the_limits() -> None:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from backend.accounts.selectors import organization_named
 from backend.accounts.services import MAX_TOKEN_DAYS, token_create
-from backend.core.actor import Actor, Right, Role
+from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
 from backend.core.errors import AppError
 
 
@@ -27,7 +27,8 @@ class Command(BaseCommand):
             action="append",
             default=[],
             choices=[right.value for right in Right],
-            help="may be repeated; a SERVICE token needs at least one, other roles have all their rights without",
+            help="may be repeated; a SERVICE token needs at least one of "
+            f"{', '.join(sorted(SERVICE_SCOPES))}; other roles have all their rights without",
         )
         parser.add_argument("--days", type=int, default=90, help=f"until it expires, up to {MAX_TOKEN_DAYS}")
 

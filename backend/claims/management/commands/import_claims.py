@@ -121,7 +121,7 @@ def _summary(path: Path, outcome: ImportOutcome, score: float | None, *, dry_run
     counts = ", ".join(f"{getattr(batch, f'rows_{name}'):,} {word}" for name, word in _COUNTS.items())
     lines = Table.grid(padding=(0, 2))
     lines.add_row("  status", f"{batch.status} ({batch.kind}{remark})")
-    lines.add_row("  rows", f"{batch.rows_total:,}: {counts}")
+    lines.add_row("  rows", f"{batch.rows_total:,}: {counts if outcome.created else f'none new; then {counts}'}")
     if score is not None:
         lines.add_row("  score", f"{score:.3f}")
     return Group(Text(path.name, style="bold", overflow="fold"), lines)
