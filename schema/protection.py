@@ -24,6 +24,7 @@ class Protected:
     model: type[Model]
     labelled: frozenset[str]  # names of the fields with @phi
     claim_level: bool
+    summary: bool = False  # made of all rows: none of them can be named, and an entry is due in any case
 
 
 class Protection:
@@ -31,6 +32,12 @@ class Protection:
 
     types: ClassVar[dict[str, Protected]] = {}
     models: ClassVar[set[type[Model]]] = set()
+    summaries: ClassVar[dict[str, type[Model]]] = {}
+
+    @classmethod
+    def summarise(cls, type_name: str, model: type[Model]) -> None:
+        """Says that objects of a type are made of the protected rows of a model."""
+        cls.summaries[type_name] = model
 
 
 def protect(schema: GraphQLSchema) -> None:
@@ -51,6 +58,9 @@ def protect(schema: GraphQLSchema) -> None:
             claim_level = bool(labelled) or Right.CLAIMS_READ in _any_of(kind.right)
             Protection.types[name] = Protected(kind.model, labelled, claim_level)
             Protection.models.add(kind.model)
+    for name, model in Protection.summaries.items():
+        fields = getattr(schema.type_map[name], "fields", {})
+        Protection.types[name] = Protected(model, frozenset(fields), claim_level=False, summary=True)
 
 
 def _any_of(needed: Needed) -> frozenset[Right]:

@@ -30,6 +30,7 @@ from schema.types import claims as claim_types
 from schema.types import drift as drift_types
 from schema.types import payers as payer_types
 from schema.types import usage as usage_types
+from schema.types.access_review import AccessReview, AccessReviewFilter, access_review
 
 
 @strawberry_django.type(
@@ -112,6 +113,21 @@ class Query:
     payers: Connection[payer_types.Payer] = root_list(
         "Payers of the organization.", payer_types.PAYERS, right=Right.READ, filter_type=PayerFilter
     )
+
+    @resolver(
+        "Who looked at claim lines in a period, for reviews of access. For owners, administrators and auditors; asking"
+        " makes an audit entry. At most 92 days (DRIFTGRAPH_MAX_REVIEW_DAYS).",
+        right=Right.AUDIT_READ,
+        directives=(Cost(weight="500"),),
+    )
+    @staticmethod
+    async def access_review(
+        info: strawberry.Info,
+        filter: Annotated[  # noqa: A002 - the argument's name in the schema
+            AccessReviewFilter | None, strawberry.argument(description="The period; null: the last 30 days.")
+        ] = None,
+    ) -> AccessReview:
+        return await access_review(context_of(info), filter)
 
     @resolver(
         "Objects by their global ids, in the order asked for; null where there is none. An id that is malformed, or of"

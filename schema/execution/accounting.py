@@ -111,8 +111,9 @@ async def give_account(
     """Returns when the entries are written, and the answer may leave.
 
     There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too.
-    Of other types there is one where rows were shown or something went wrong. There is one more, with the coordinates,
-    where something was refused; where that one alone cannot be written, the refusal stands without it.
+    So it is of a summary. Of other types there is one where rows were shown or something went wrong. There is one more,
+    with the coordinates, where something was refused; where that one alone cannot be written, the refusal stands
+    without it.
 
     Raises:
         PurposeMissing: the organization wants to know what claim lines are read for.
@@ -123,9 +124,9 @@ async def give_account(
     shown = []
     for name, fields in sorted(found.fields.items()):
         protected = Protection.types[name]
-        keys = frozenset(context.shown.get(protected.model, ()))
+        keys = frozenset() if protected.summary else frozenset(context.shown.get(protected.model, ()))
         outcome = _outcome(errors, something=bool(keys))
-        if not (keys or protected.claim_level or outcome is not Outcome.OK):
+        if not (keys or protected.claim_level or protected.summary or outcome is not Outcome.OK):
             continue
         table = protected.model._meta.db_table
         shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level, outcome))
