@@ -155,6 +155,7 @@ class AgentRunProgress(TenantModel):
     """
 
     change_audit = False
+    cursor = ""  # set by whoever serves it
 
     run = TenantForeignKey(AgentRun, models.CASCADE)
     # Orders what was written by when it can be seen, with id. As bigint, since policies keep xid8 from its index.

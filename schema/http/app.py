@@ -138,8 +138,8 @@ class GraphQLApp:
             if operation.kind is OperationType.SUBSCRIPTION and not operation.errors:
                 return EventStream(self.streams, asked, who, receive, _headers(EVENT_STREAM))
             result = await _while_client_waits(self.execute(asked, who), receive)
-            is_whole = result.data is not None and not result.errors
-            if scope["method"] == "GET" and is_whole and media_type != EVENT_STREAM:
+            is_page = scope["method"] == "GET" and media_type != EVENT_STREAM
+            if is_page and result.data is not None and not result.errors:
                 return cacheable(who.actor, operation.text, result.data, headers, media_type)
         finally:
             # A service that outlasts the deadline, or the client, goes on and reads them.

@@ -55,7 +55,8 @@ class EventStream:
 
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Returns when the stream has ended; at once where it answers HEAD."""
-        self._transmit, errors = send, []
+        self._transmit = send
+        errors: list[dict[str, Any]] | None
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": pairs})
         if head:

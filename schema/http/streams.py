@@ -63,7 +63,8 @@ class Streams:
     """The live streams of a process."""
 
     def __init__(self, reads: Reads, credentials: Credentials, budgets: Budgets, listener: Listener) -> None:
-        self._reads, self._credentials, self._budgets, self._listener = reads, credentials, budgets, listener
+        self._reads, self._credentials, self._budgets = reads, credentials, budgets
+        self.listener = listener
         self._open: Counter[object] = Counter()
         self._stopping, self._all_ended = asyncio.Event(), asyncio.Event()
 
@@ -80,7 +81,7 @@ class Streams:
     async def close(self) -> None:
         """Nothing; ends the streams, and then the listening connection."""
         await self.end()
-        await self._listener.close()
+        await self.listener.close()
 
     @contextmanager
     def admitted(self, actor: Actor | None, address: str) -> Iterator[None]:
@@ -147,7 +148,7 @@ class Streams:
         if asked.prepared.errors:
             raise NotBegun(asked.prepared.errors)
         await self._pay(asked, who)
-        feed = Feed(self._reads, self._listener, resume_after)
+        feed = Feed(self._reads, self.listener, resume_after)
         try:
             subscribed = await subscribe(asked.prepared, asked.variables, self._context(asked, who, feed))
         except RefusedVariables as refusal:
