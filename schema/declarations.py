@@ -8,6 +8,7 @@ import strawberry
 from django.db import models
 
 from schema.relay.pages import ListSource
+from schema.small_cells import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,20 @@ class Conversion:
 class Column:
     """A value of the row itself; `convert` turns what the database keeps into what the API serves.
 
-    With a plain function as `convert` the field needs Python; with a Conversion, SQL can make it too.
+    With a plain function as `convert` the field needs Python; with a Conversion, SQL can make it too. With `cells` it
+    is null where they are hidden.
     """
 
     attribute: str
     convert: Callable[[Any], Any] | None = None
+    cells: Cells | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """Whether figures of the row are null because its cells are hidden."""
+
+    cells: Cells
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from schema.declarations import (
     RootNode,
     RootPage,
     RootRow,
+    Suppressed,
     ToOne,
 )
 from schema.declared_field import DeclaredField
@@ -35,6 +36,7 @@ from schema.phi import Phi, PhiKind
 from schema.relay.keyset import Order
 from schema.relay.node import NodeKind, NodeKinds
 from schema.relay.pages import ListSource
+from schema.small_cells import Cells
 
 
 def column(
@@ -48,6 +50,21 @@ def column(
     """A plain value of the row; `phi` labels what must not leave without an account of it."""
     directives = (Phi(kind=phi),) if phi else ()
     return DeclaredField(Column(attribute, convert), description=description, graphql_name=name, directives=directives)
+
+
+def figure(description: str, attribute: str, cells: Cells) -> Any:
+    """A plain value that follows from the counts of the row: null where they are hidden from who asks."""
+    text = f"{description} Null where suppressed."
+    return DeclaredField(Column(attribute, cells=cells), description=text)
+
+
+def suppressed(cells: Cells) -> Any:
+    """Whether the figures of the row are hidden from who asks."""
+    return DeclaredField(
+        Suppressed(cells),
+        description="Whether the figures are null for the role VIEWER: one of the counts, or the rest of one, is from 1"
+        " to 10 (DRIFTGRAPH_SMALL_CELL_MINIMUM).",
+    )
 
 
 dollars = Conversion(lambda cents: Decimal(cents).scaleb(-2), lambda cents: f"{cents} * 0.01")

@@ -23,6 +23,7 @@ from schema.declarations import (
     RootNode,
     RootPage,
     RootRow,
+    Suppressed,
     ToOne,
 )
 from schema.filters.lookups import translate
@@ -51,8 +52,8 @@ class DeclaredField(StrawberryDjangoField):
         self.declaration = declaration
         self.right = right
         self.read: Callable[[Any], Any] | None = None  # off the row alone
-        if isinstance(declaration, (Column, GlobalId)):
-            self.read = _column(declaration) if isinstance(declaration, Column) else _global_id(declaration)
+        if type(declaration) in _READ:
+            self.read = _READ[type(declaration)](declaration)
         self._declared = [
             StrawberryArgument(
                 python_name=argument.name,
@@ -99,7 +100,9 @@ class DeclaredField(StrawberryDjangoField):
 
 
 def _column(declaration: Column) -> Callable[[Any], Any]:
-    read, convert = attrgetter(declaration.attribute), declaration.convert
+    read, convert, cells = attrgetter(declaration.attribute), declaration.convert, declaration.cells
+    if cells is not None:
+        return lambda source: None if cells.are_hidden(source) else read(source)
     if convert is None:
         return read
 
@@ -112,6 +115,17 @@ def _column(declaration: Column) -> Callable[[Any], Any]:
 
 def _global_id(declaration: GlobalId) -> Callable[[Any], Any]:
     return lambda source: encode_id(declaration.tag, source.pk)
+
+
+def _suppressed(declaration: Suppressed) -> Callable[[Any], Any]:
+    return declaration.cells.are_hidden
+
+
+_READ: dict[type, Callable[[Any], Callable[[Any], Any]]] = {
+    Column: _column,
+    GlobalId: _global_id,
+    Suppressed: _suppressed,
+}
 
 
 def _keys(sources: Sequence[Any]) -> list[uuid.UUID]:

@@ -92,6 +92,7 @@ class Environment:
     organization_cost_per_minute: int = 1_000_000
     budget_url: str = ""  # redis:// or valkey://, where several processes share budgets; empty: each keeps its own
     max_review_days: int = 92  # of the period of an access review
+    small_cell_minimum: int = 11  # claims in a cell from which on a VIEWER sees its figures
     max_input_items: int = 100  # items of a list in a filter
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     agent_progress_hours: int = 24  # how long subscribers can resume where a run's progress left them

@@ -33,6 +33,7 @@ from schema.execution.documents import Prepared
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
 from schema.execution.sqljson.texts import MISFIT_BYTE, json_text
+from schema.small_cells import HIDDEN_BELOW, hidden_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     """
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
+    HIDDEN_BELOW.set(hidden_below(context.principal))
     answer = await _executed(prepared, prepared.coercion, raw_variables, context)
     return await _accounted(prepared, prepared.coercion, raw_variables, context, answer)
 
@@ -166,7 +168,7 @@ def _refuse_unusable(result: ExecutionResult) -> None:
 
 def _form(prepared: Prepared, values: Mapping[str, Any], context: Context) -> Form:
     rights = context.principal.rights if context.principal else None
-    key = (rights, tuple(values.get(name) for name in prepared.conditions.variables))
+    key = (rights, HIDDEN_BELOW.get(), tuple(values.get(name) for name in prepared.conditions.variables))
     found = prepared.forms.get(key, lambda: _outlined(prepared, values, rights))
     if not isinstance(found, Form):
         raise TypeError(type(found).__name__)

@@ -25,11 +25,12 @@ from backend.drift.models import (
 from backend.payers.models import Payer as PayerRow
 from backend.payers.models import ProcedureGroup as ProcedureGroupRow
 from schema.declarations import Conversion
-from schema.declare import child_page, column, dollars, global_id, money, orders, to_one
+from schema.declare import child_page, column, dollars, figure, global_id, money, orders, suppressed, to_one
 from schema.relay.connection import Connection
 from schema.relay.keyset import Order
 from schema.relay.node import Node
 from schema.relay.pages import ListSource
+from schema.small_cells import Cells
 from schema.types.payers import Payer, ProcedureGroup
 
 RUNS_READ = frozenset({Right.READ, Right.DETECT})
@@ -104,6 +105,9 @@ def _evidence(found: dict[str, Any]) -> DriftEvidence:
     )
 
 
+TEST_CELLS = Cells(("n0", "n1", "x0", "x1"), parts=(("x0", "n0"), ("x1", "n1")))
+
+
 @strawberry_django.type(
     models.DriftTest,
     name="DriftTest",
@@ -116,19 +120,24 @@ class DriftTest(Node):
     payer: Payer = to_one("The payer.", "payer_id", PayerRow)
     group: ProcedureGroup | None = to_one("The procedure group; null at payer level.", "group_id", ProcedureGroupRow)
     window_days: int = column("Length of the current window in days; 0 for a period against a period.", "window_days")
-    n0: int = column("Claims in the baseline.", "n0")
-    n1: int = column("Claims in the current window.", "n1")
-    x0: int = column("Of those in the baseline, how many count (denied, approved, ...).", "x0")
-    x1: int = column("Of those in the current window, how many count.", "x1")
-    baseline_value: float | None = column("Rate in the baseline, 0 to 1; null without claims.", "baseline_value")
-    current_value: float | None = column("Rate in the current window, 0 to 1; null without claims.", "current_value")
-    effect: float | None = column(
-        "Mantel-Haenszel difference of rates, current less baseline; null if not testable.", "effect"
+    suppressed: bool = suppressed(TEST_CELLS)
+    n0: int | None = figure("Claims in the baseline.", "n0", TEST_CELLS)
+    n1: int | None = figure("Claims in the current window.", "n1", TEST_CELLS)
+    x0: int | None = figure("Of those in the baseline, how many count (denied, approved, ...).", "x0", TEST_CELLS)
+    x1: int | None = figure("Of those in the current window, how many count.", "x1", TEST_CELLS)
+    baseline_value: float | None = figure(
+        "Rate in the baseline, 0 to 1; null without claims.", "baseline_value", TEST_CELLS
     )
-    ci_low: float | None = column("Lower end of its 95 % interval; null if not testable.", "ci_low")
-    ci_high: float | None = column("Upper end of its 95 % interval; null if not testable.", "ci_high")
-    p_raw: float | None = column("p-value without over-dispersion; null if not testable.", "p_raw")
-    p_adjusted: float | None = column("p-value with over-dispersion; null if not testable.", "p_adjusted")
+    current_value: float | None = figure(
+        "Rate in the current window, 0 to 1; null without claims.", "current_value", TEST_CELLS
+    )
+    effect: float | None = figure(
+        "Mantel-Haenszel difference of rates, current less baseline; null if not testable.", "effect", TEST_CELLS
+    )
+    ci_low: float | None = figure("Lower end of its 95 % interval; null if not testable.", "ci_low", TEST_CELLS)
+    ci_high: float | None = figure("Upper end of its 95 % interval; null if not testable.", "ci_high", TEST_CELLS)
+    p_raw: float | None = figure("p-value without over-dispersion; null if not testable.", "p_raw", TEST_CELLS)
+    p_adjusted: float | None = figure("p-value with over-dispersion; null if not testable.", "p_adjusted", TEST_CELLS)
     q_value: float = column("Benjamini-Hochberg q over all tests of the run; 1 if not testable.", "q_value")
     significant: bool = column(
         "Whether it is sure and large enough for a drift event, which a run that decides then opens or keeps.",

@@ -14,7 +14,17 @@ from graphql import (
 )
 
 from backend.core.actor import Right, enough
-from schema.declarations import Aggregate, ChildList, ChildPage, ChildTop, Column, Conversion, GlobalId, ToOne
+from schema.declarations import (
+    Aggregate,
+    ChildList,
+    ChildPage,
+    ChildTop,
+    Column,
+    Conversion,
+    GlobalId,
+    Suppressed,
+    ToOne,
+)
 from schema.declared_field import DeclaredField
 from schema.execution.core import declared
 from schema.execution.selection import Selection, collect
@@ -123,6 +133,8 @@ class Outliner:
             return self._leaf(model, declaration, kind, required=required)
         if isinstance(declaration, GlobalId):
             return Id(declaration.tag)
+        if isinstance(declaration, Suppressed):
+            return Leaf(declaration.cells.sql(), writer_of(kind), nullable=False, required=required)
         if isinstance(declaration, ToOne):
             _seen_by_executor(declaration.model)
             return One(declaration, required, self.row(kind, declaration.model, selection))
@@ -155,6 +167,8 @@ class Outliner:
             raise NotPlain("a value made in Python")
         else:
             check_source(kind, field)
+        if declaration.cells is not None:
+            nullable, expression = True, f"CASE WHEN NOT {declaration.cells.sql()} THEN {expression} END"
         return Leaf(expression, writer_of(kind), nullable=nullable, required=required)
 
     def _grouped(self, declaration: Aggregate, kind: Any, selection: Selection) -> Grouped:
