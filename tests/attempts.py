@@ -91,7 +91,7 @@ def member(organization: Organization, mark: str) -> Member:
             client_version="1",
             uses=1,
         )
-        HashKey.objects.create(organization=organization, ordinal=1, key_id=mark)
+        HashKey.objects.create(organization=organization, ordinal=1, key_id="1", finished_at=make.NOW)
         OutcomeCount.objects.create(
             organization=organization,
             payer_id=keys["PY"],

@@ -34,13 +34,13 @@ class KeyChain:
 
 
 def chain_ensure(organization_id: uuid.UUID) -> KeyChain:
-    """The chain; an organization without one begins with the newest key, or with the first where it has claims.
+    """The chain; an organization without one begins it, as chain_presumed says.
 
     SQL: 1; 4 where there is none.
     """
     chain = chain_of(organization_id)
     if not chain.key_ids:
-        first = first_key_id() if Claim.objects.exists() else newest_key_id()
+        [first] = chain_presumed(organization_id).key_ids
         begun = HashKey(organization_id=organization_id, ordinal=1, key_id=first, finished_at=timezone.now())
         # Another import may begin it too: then the one that commits first has chosen.
         HashKey.objects.bulk_create([begun], ignore_conflicts=True)
@@ -48,11 +48,25 @@ def chain_ensure(organization_id: uuid.UUID) -> KeyChain:
     return chain
 
 
+def chain_presumed(organization_id: uuid.UUID) -> KeyChain:
+    """The chain; where there is none yet, of the newest key, or of the first where there are claims already.
+
+    SQL: 1 or 2.
+    """
+    chain = chain_of(organization_id)
+    if chain.key_ids:
+        return chain
+    has_claims = Claim.objects.filter(organization_id=organization_id).exists()
+    return KeyChain(organization_id, (first_key_id() if has_claims else newest_key_id(),), 1)
+
+
 def chain_of(organization_id: uuid.UUID) -> KeyChain:
     """The chain, which may have no key yet.
 
     SQL: 1.
     """
-    found = list(HashKey.objects.order_by("ordinal").values_list("key_id", "finished_at"))
+    found = list(
+        HashKey.objects.filter(organization_id=organization_id).order_by("ordinal").values_list("key_id", "finished_at")
+    )
     finished = sum(moment is not None for _, moment in found)
     return KeyChain(organization_id, tuple(key_id for key_id, _ in found), finished)

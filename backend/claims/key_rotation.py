@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from backend.audit.services import record
-from backend.claims.key_chain import chain_ensure
+from backend.claims.key_chain import chain_ensure, chain_presumed
 from backend.claims.keys import newest_key_id
 from backend.claims.models import Claim, HashKey
 from backend.claims.rekeying import FIRST_ID, claims_rekey, next_claim_keys
@@ -44,14 +44,14 @@ class Rotation:
 
 
 def rotation_plan(*, actor: Actor) -> Rotation | None:
-    """What a rotation would do now; None where all claims are under the newest key.
+    """What a rotation would do now; None where all claims are under the newest key. Changes nothing.
 
     Raises:
         Forbidden: the actor does not own the organization.
         KeyUsedBefore: the newest key is one that this organization had before its present one.
         KeyMissing: a key of the chain is not among those of this process.
 
-    SQL: 2 to 5.
+    SQL: 2 to 4.
     """
     actor.require(Right.ORGANIZATION)
     with acting_for(actor.organization_id, actor):
@@ -59,7 +59,7 @@ def rotation_plan(*, actor: Actor) -> Rotation | None:
 
 
 def _plan(actor: Actor) -> Rotation | None:
-    chain = chain_ensure(actor.organization_id)
+    chain = chain_presumed(actor.organization_id)
     keys, newest = chain.key_ids, newest_key_id()
     resumed = chain.finished < len(keys)
     if not resumed:
@@ -68,7 +68,7 @@ def _plan(actor: Actor) -> Rotation | None:
         if newest in keys:
             raise KeyUsedBefore(key_id=newest)
         keys = (*keys, newest)
-    left = Claim.objects.filter(key_no__lt=len(keys)).count()
+    left = Claim.objects.filter(organization_id=actor.organization_id, key_no__lt=len(keys)).count()
     return Rotation(keys[-2], keys[-1], len(keys), left, resumed)
 
 
@@ -102,8 +102,8 @@ def keys_rotate(
         begin = time.monotonic()
         with write(actor):
             organization_lock(actor.organization_id)
-            last, claim_keys = next_claim_keys(last, rotation.number, rows_at_once)
-            done += claims_rekey(claim_keys, key, rotation.number)
+            last, claim_keys = next_claim_keys(actor.organization_id, last, rotation.number, rows_at_once)
+            done += claims_rekey(actor.organization_id, claim_keys, key, rotation.number)
             if not claim_keys:
                 _finish(actor, rotation, done)
                 return rotation
@@ -112,7 +112,9 @@ def keys_rotate(
 
 
 def _finish(actor: Actor, rotation: Rotation, done: int) -> None:
-    unfinished = HashKey.objects.filter(ordinal=rotation.number, finished_at=None)
+    unfinished = HashKey.objects.filter(
+        organization_id=actor.organization_id, ordinal=rotation.number, finished_at=None
+    )
     if unfinished.update(finished_at=timezone.now()):  # several may come here
         _record(actor, RotationAction.END, rotation, done)
 

@@ -14,6 +14,8 @@ class KeyMissing(ConfigurationError):
     (DRIFTGRAPH_CLAIM_KEYS).
     """
 
+    retryable = True  # by another worker, which has it
+
 
 def first_key_id() -> str:
     """The id of the key that hashed every claim before there was a choice."""

@@ -149,6 +149,7 @@ class HashKey(TenantModel):
             models.UniqueConstraint(fields=["organization", "ordinal"], name="hash_key_ordinal_uq"),
             models.UniqueConstraint(fields=["organization", "key_id"], name="hash_key_key_id_uq"),
             check("hash_key", "ordinal", Q(ordinal__gte=1)),
+            check("hash_key", "first", Q(ordinal__gt=1) | ~Q(finished_at=None)),
         ]
 
 

@@ -22,10 +22,11 @@ _STAGED = f"SELECT {_COLUMNS} FROM claim_stage WHERE id > %s ORDER BY id LIMIT %
 # By payer, since the index that knows superseded versions too begins with it.
 _STORED = f"""
 SELECT {_COLUMNS} FROM claim
-WHERE payer_id = ANY(ARRAY(SELECT id FROM payer)) AND claim_key = ANY(%s) AND key_no < %s ORDER BY id
+WHERE organization_id = %s AND payer_id = ANY(ARRAY(SELECT id FROM payer)) AND claim_key = ANY(%s) AND key_no < %s
+ORDER BY id
 """
 _NEXT = """
-SELECT n.id, n.claim_key FROM (SELECT id, claim_key FROM claim WHERE id > %s AND key_no < %s ORDER BY id LIMIT %s) n
+SELECT id, claim_key FROM claim WHERE organization_id = %s AND id > %s AND key_no < %s ORDER BY id LIMIT %s
 """
 _WRITE = """
 UPDATE {table} c SET claim_key = n.claim_key, patient_ref = n.patient_ref, provider_ref = n.provider_ref,
@@ -54,32 +55,35 @@ def staged_rekey(staged: KeyChain) -> int:
             cursor.execute("SELECT claims_staging_rekey()")
         while rows := _rows(_STAGED, [last, STAGED_AT_ONCE]):
             if number > chain.finished:
-                claims_rekey({references.claim_key for _, references in rows}, key, number)
+                named = {references.claim_key for _, references in rows}
+                claims_rekey(chain.organization_id, named, key, number)
             _write(_WRITE_STAGED, [], rows, key)
             last = rows[-1][0]
     return len(chain.key_ids)
 
 
-def claims_rekey(claim_keys: Collection[bytes], key: KeyOver, number: int) -> int:
+def claims_rekey(organization_id: uuid.UUID, claim_keys: Collection[bytes], key: KeyOver, number: int) -> int:
     """How many stored rows, of all versions and payers, went over to the key of this number; the rest has it already.
 
     Under the organization's lock.
 
     SQL: 1 or 2.
     """
-    rows = _rows(_STORED, [sorted(claim_keys), number])
+    rows = _rows(_STORED, [organization_id, sorted(claim_keys), number])
     if rows:
         _write(_WRITE_STORED, [number], rows, key)
     return len(rows)
 
 
-def next_claim_keys(after: uuid.UUID, number: int, at_once: int) -> tuple[uuid.UUID, set[bytes]]:
+def next_claim_keys(
+    organization_id: uuid.UUID, after: uuid.UUID, number: int, at_once: int
+) -> tuple[uuid.UUID, set[bytes]]:
     """The claim keys of the next rows that are not under the key of this number, and the last row's id; none: the end.
 
     SQL: 1.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_NEXT, [after, number, at_once])
+        cursor.execute(_NEXT, [organization_id, after, number, at_once])
         found = cursor.fetchall()
     return (found[-1][0], {bytes(claim_key) for _, claim_key in found}) if found else (after, set())
 

@@ -8,8 +8,16 @@ from backend.core.constraints import TENANT
 Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Carries out a statement with its values, and gives all its rows."""
 
-WITHOUT_ORGANIZATION = ("audit\\_seal", "organization", "user_account%", "auth\\_%", "django\\_%", "procrastinate\\_%")
-"""Tables that belong to no organization, as patterns of LIKE: none holds what is of one, but hashes."""
+WITHOUT_ORGANIZATION = (
+    "audit\\_seal",
+    "deletion\\_certificate",
+    "organization",
+    "user_account%",
+    "auth\\_%",
+    "django\\_%",
+    "procrastinate\\_%",
+)
+"""Tables that belong to no organization, as patterns of LIKE: none holds what is of one, but hashes and counts."""
 
 _TABLES = """
 SELECT c.oid, c.relname::text, a.attnum IS NOT NULL, a.attnotnull, c.relrowsecurity, c.relforcerowsecurity,

@@ -15,7 +15,7 @@ _CLAIM = """EXISTS (
   SELECT FROM claim k WHERE k.payer_id = t.payer_id AND k.claim_key = t.claim_key AND k.line_no = t.line_no
     AND k.superseded_at IS NULL AND greatest(k.submitted_on, k.decided_on, k.paid_on) < %(claims_on)s)"""
 _DELETE_LINES = """
-DELETE FROM claim c USING claim k WHERE k.id = ANY(%(ids)s)
+DELETE FROM claim c USING claim k WHERE k.id = ANY(%(ids)s) AND c.organization_id = k.organization_id
   AND c.payer_id = k.payer_id AND c.claim_key = k.claim_key AND c.line_no = k.line_no
 """
 # What is still to be mended, or was decided about, keeps the runs that it is known from.
@@ -83,6 +83,7 @@ def limits(organization: Organization, now: datetime) -> Mapping[str, Any]:
     agents = now - timedelta(days=environment.retention_agent_run_days)
     drift = now - timedelta(days=environment.retention_drift_days)
     return {
+        "organization": organization.id,
         "claims_on": claims.date(),
         "claims": uuid7_floor(claims),
         "tests": uuid7_floor(tests),

@@ -19,6 +19,7 @@ Progress = Callable[[str, int], None]  # table, its rows removed so far
 RETENTION = "retention.remove"
 ROWS_AT_ONCE = 500
 _FIRST_ID = uuid.UUID(int=0)
+_OWN = "t.organization_id = %(organization)s"  # said as well as kept to by policies: what is removed is gone
 
 
 def retention_due(*, actor: Actor) -> dict[str, int]:
@@ -32,7 +33,7 @@ def retention_due(*, actor: Actor) -> dict[str, int]:
     with acting_for(actor.organization_id, actor), connection.cursor() as cursor:
         before = _limits(actor)
         for expiry in EXPIRIES:
-            cursor.execute(f"SELECT count(*) FROM {expiry.table} t WHERE {expiry.due}", before)
+            cursor.execute(f"SELECT count(*) FROM {expiry.table} t WHERE {_OWN} AND {expiry.due}", before)
             counts[expiry.table] = int(cursor.fetchone()[0])
     return counts
 
@@ -86,7 +87,7 @@ def _remove(
     with write(actor), connection.cursor() as cursor:
         if expiry.locked:
             organization_lock(actor.organization_id)
-        due = f"SELECT t.id FROM {expiry.table} t WHERE t.id > %(after)s AND {expiry.due}"
+        due = f"SELECT t.id FROM {expiry.table} t WHERE {_OWN} AND t.id > %(after)s AND {expiry.due}"
         cursor.execute(f"{due} ORDER BY t.id LIMIT %(at_once)s", {**before, "after": after, "at_once": at_once})
         ids = [key for (key,) in cursor.fetchall()]
         if not ids:

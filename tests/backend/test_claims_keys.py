@@ -256,6 +256,7 @@ def test_a_new_organization_begins_with_the_newest_key(
     actor: Actor, organization: Organization, tmp_path: Path, keys
 ) -> None:
     keys(SECOND)
+    assert keys_rotate(actor=actor) is None
 
     load(actor, csv_file(tmp_path, row(1)))
 
@@ -272,6 +273,8 @@ def test_claims_from_before_keys_had_ids_are_under_the_first(
     with acting_for(organization.id):
         HashKey.objects.all().delete()
     keys(SECOND)
+    assert command(organization, "--dry-run").startswith("key 1 to key 2: 1 rows")
+    assert chain(actor) == []
 
     assert outcome(actor, csv_file(tmp_path, row(1), row(2))) == (1, 0, 1)
 

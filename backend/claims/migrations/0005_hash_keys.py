@@ -1,4 +1,4 @@
-"""The chain of keys under which an organization's claims are hashed, and how far each claim is along it."""
+"""The chain of keys under which an organization's claims are hashed."""
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
@@ -34,11 +34,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="claim",
-            name="key_no",
-            field=models.SmallIntegerField(db_default=1, default=1),
-        ),
         migrations.CreateModel(
             name="HashKey",
             fields=[
@@ -70,6 +65,12 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("organization", "ordinal"), name="hash_key_ordinal_uq"),
                     models.UniqueConstraint(fields=("organization", "key_id"), name="hash_key_key_id_uq"),
                     models.CheckConstraint(condition=models.Q(("ordinal__gte", 1)), name="hash_key_ordinal_ck"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("ordinal__gt", 1), models.Q(("finished_at", None), _negated=True), _connector="OR"
+                        ),
+                        name="hash_key_first_ck",
+                    ),
                     backend.core.constraints.TenantPolicy(name="hash_key_tenant"),
                     backend.core.constraints.ChangeAudit(name="hash_key_audit", tenant="organization_id"),
                 ],
