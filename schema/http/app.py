@@ -42,7 +42,6 @@ from schema.http.requests import (
 from schema.http.streams import Streams, json_of
 from schema.http.websocket import Socket
 from schema.limits import refuse_nul
-from schema.usage.clients import client_of
 from schema.usage.ledger import UsageLedger
 
 log = logging.getLogger("driftgraph.http")
@@ -72,8 +71,8 @@ class GraphQLApp:
         self._budgets = budgets or process_budgets()
         self._documents = Documents()
         self.writes, self.credentials = writes, Credentials(reads, writes, attempts or process_attempts())
-        self.streams = Streams(reads, self.credentials, self._budgets, Listener(connection_url()))
         self.usage = UsageLedger(writes)
+        self.streams = Streams(reads, self.credentials, self._budgets, self.usage, Listener(connection_url()))
 
     async def close(self) -> None:
         """Nothing; ends the streams, writes the last counts, and ends the connections that are ours."""
@@ -215,8 +214,7 @@ class GraphQLApp:
         remaining = await self._budgets.give_back(charge, actual)
         if who.actor is None:
             return answer
-        used = asked.prepared.usage.coordinates(asked.variables)
-        self.usage.count(who.actor.organization_id, client_of(asked.headers), used)
+        asked.count(self.usage, who.actor)
         cost = {
             "requested": price.requested,
             "actual": actual,

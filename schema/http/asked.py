@@ -8,6 +8,8 @@ from backend.core.errors import BadUserInput
 from backend.db.writes import RequestWrites
 from schema.execution.documents import Prepared
 from schema.http.messages import Headers, Scope
+from schema.usage.clients import client_of
+from schema.usage.ledger import UsageLedger
 
 _PURPOSE = "driftgraph-purpose"
 _NAME_LENGTH = 200  # characters of an operation's name that the audit trail keeps
@@ -35,6 +37,11 @@ class Asked:
             return None
         name = (self.prepared.name or "")[:_NAME_LENGTH]
         return replace(actor, purpose=self.purpose, request_id=self.request_id, operation_name=name)
+
+    def count(self, usage: UsageLedger, actor: Actor) -> None:
+        """Nothing; adds what the request uses of the schema to the counts of the actor's organization."""
+        used = self.prepared.usage.coordinates(self.variables)
+        usage.count(actor.organization_id, client_of(self.headers), used)
 
 
 def purpose_of(headers: Headers) -> str | None:

@@ -24,6 +24,7 @@ from schema.execution.engine import Answer, Subscribed, subscribe
 from schema.http.asked import Asked
 from schema.http.credentials import Credentials, Principal
 from schema.http.messages import Headers, HttpError
+from schema.usage.ledger import UsageLedger
 
 _LEAVING_SECONDS = 5.0  # for streams to say good-bye when the server stops
 
@@ -62,8 +63,10 @@ class Event:
 class Streams:
     """The live streams of a process."""
 
-    def __init__(self, reads: Reads, credentials: Credentials, budgets: Budgets, listener: Listener) -> None:
-        self._reads, self._credentials, self._budgets = reads, credentials, budgets
+    def __init__(
+        self, reads: Reads, credentials: Credentials, budgets: Budgets, usage: UsageLedger, listener: Listener
+    ) -> None:
+        self._reads, self._credentials, self._budgets, self._usage = reads, credentials, budgets, usage
         self.listener = listener
         self._open: Counter[object] = Counter()
         self._stopping, self._all_ended = asyncio.Event(), asyncio.Event()
@@ -153,6 +156,8 @@ class Streams:
             subscribed = await subscribe(asked.prepared, asked.variables, self._context(asked, who, feed))
         except RefusedVariables as refusal:
             raise NotBegun(refusal.errors) from None
+        if who.actor is not None:
+            asked.count(self._usage, who.actor)
         async with aclosing(subscribed.events) as events:
             async for event in events:
                 await self._pay(asked, who)
