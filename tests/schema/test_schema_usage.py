@@ -5,6 +5,7 @@ import datetime
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import httpx
 import psycopg
@@ -14,6 +15,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from backend.accounts.models import Organization
+from backend.agents.models import AgentKind
+from backend.agents.services import agent_run_cancel, agent_run_start
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
@@ -21,6 +24,7 @@ from backend.db.writes import WriteThreads
 from backend.usage.models import SchemaUse
 from backend.usage.services import Use, usage_add
 from schema.http.app import GraphQLApp
+from schema.relay.ids import encode_id
 from schema.usage import ledger
 from schema.usage.clients import Client
 from schema.usage.ledger import UsageLedger
@@ -74,6 +78,25 @@ async def test_answered_requests_are_counted_by_client(
         ("StrEqualityComparison.eq", "web", "1.2", 1),
         ("Query.viewer", "web", "1.2", 1),
         ("Viewer.role", "web", "1.2", 1),
+    }
+
+
+async def test_a_subscription_is_counted_once(
+    http: httpx.AsyncClient, app: GraphQLApp, organization: Organization, actor: Actor
+) -> None:
+    run = await in_thread(partial(agent_run_start, actor=actor, kind=AgentKind.EXTERNAL, name="auditor"))
+    await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
+    query = "subscription($id: ID!) { agentRunProgress(id: $id) { status } }"
+
+    asked = {"query": query, "variables": {"id": encode_id("RU", run.id)}}
+    answer = await http.post("/graphql", json=asked, headers={**WEB, "accept": "text/event-stream"})
+    await app.usage.flush()
+
+    assert "CANCELLED" in answer.text
+    assert await in_thread(_rows, organization) == {
+        ("Subscription.agentRunProgress", "web", "1.2", 1),
+        ("Subscription.agentRunProgress(id:)", "web", "1.2", 1),
+        ("AgentRunProgress.status", "web", "1.2", 1),
     }
 
 
