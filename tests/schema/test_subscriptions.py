@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import orjson
 import psycopg
 import pytest
+from django.db.models import Q
 from django.utils import timezone
 
 from backend.accounts.models import ApiToken, Organization
@@ -359,6 +362,35 @@ async def test_a_browser_resumes_by_the_id_of_the_last_event(
     assert found == [1, 2]
 
 
+async def test_events_are_framed_for_readers_that_split_at_blank_lines(
+    server: Serving, organization: Organization, actor: Actor
+) -> None:
+    """As urql does: of each part between blank lines what follows "data:", where something follows."""
+    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
+    parameters = {"query": PROGRESS, "variables": orjson.dumps({"id": _id(run)}).decode()}
+    headers = {**credentials, "accept": "text/event-stream, multipart/mixed"}
+
+    async with httpx.AsyncClient(timeout=60) as client:
+        answer = await client.get(f"{server.url}/graphql", params=parameters, headers=headers)
+
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    parts = [part for part in answer.text.split("\n\n") if not part.startswith(":")]
+    assert parts[-2:] == ["event: complete\ndata:", ""]
+    [found] = [orjson.loads(text) for part in parts for text in re.findall(r"data: ?([^\n]+)", part)]
+    assert found["data"]["agentRunProgress"]["status"] == "CANCELLED"
+
+
+async def test_a_stream_with_nothing_to_say_has_comments(database: str, actor: Actor, tmp_path: Path) -> None:
+    run = await _start(actor)
+    credentials = await in_thread(bearer, await in_thread(Organization.objects.get, Q(id=actor.organization_id)))
+    with serving(database, tmp_path, DRIFTGRAPH_STREAM_COMMENT_SECONDS="0.2") as server:
+        async with events(server.url, PROGRESS, credentials, {"id": _id(run)}) as stream:
+            await stream.event()
+
+            assert [await stream.take() for _ in range(3)] == [{"": ""}] * 3
+
+
 async def test_a_query_is_answered_as_events_where_nothing_else_is_read(
     server: Serving, organization: Organization
 ) -> None:
@@ -383,9 +415,7 @@ async def test_a_subscription_needs_a_client_that_reads_events(server: Serving, 
     assert "text/event-stream" in answer.json()["errors"][0]["message"]
 
 
-async def test_the_audit_and_the_budget_know_of_every_event(
-    server: Serving, organization: Organization, actor: Actor
-) -> None:
+async def test_the_budget_pays_for_every_event(server: Serving, organization: Organization, actor: Actor) -> None:
     run, credentials = await _start(actor), await in_thread(bearer, organization)
     remaining = []
     async with socket(server.url) as live:

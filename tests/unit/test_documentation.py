@@ -58,7 +58,7 @@ def test_every_limit_is_documented_with_its_default() -> None:
 
 def test_every_setting_that_is_named_exists() -> None:
     names = {f"DRIFTGRAPH_{field.name.upper()}" for field in dataclasses.fields(Environment)}
-    for name in ("errors.md", "limits.md"):
+    for name in ("errors.md", "limits.md", "subscriptions.md"):
         named = set(re.findall(r"DRIFTGRAPH_[A-Z_]+", (ROOT / "docs" / name).read_text()))
         assert named <= names
 
