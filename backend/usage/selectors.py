@@ -5,10 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
+from django.utils import timezone
 
 from backend.accounts.selectors import organizations_all
+from backend.core.errors import BadUserInput
 from backend.core.tenancy import acting_for
 
+MAX_DAYS = 3_660  # that can be asked for
 _SUMS = """
 SELECT coordinate, client_name, client_version, sum(uses)::bigint, min(day), max(day)
 FROM schema_use, (SELECT %s::text AS part, %s::text[] AS deprecated) AS asked
@@ -17,6 +20,10 @@ WHERE day >= %s::date AND (part = '' OR coordinate = part OR starts_with(coordin
 GROUP BY coordinate, client_name, client_version, deprecated
 ORDER BY coordinate = ANY(deprecated) DESC, 4 DESC, 1, 2, 3 LIMIT %s
 """
+
+
+class DaysOutOfRange(BadUserInput):
+    """The number of days must be 1 to {limit}."""
 
 
 class Used(NamedTuple):
@@ -41,6 +48,17 @@ class Asked(NamedTuple):
     def statement(self, limit: int | None = None) -> tuple[str, list[Any]]:
         """The SQL of one organization's sums, with %s, and its values: deprecated first, then the most used."""
         return _SUMS, [self.part, list(self.deprecated), self.since, self.deprecated_only, limit]
+
+
+def first_day(days: int) -> datetime.date:
+    """The first of so many days up to today, in UTC.
+
+    Raises:
+        DaysOutOfRange: no day, or too many.
+    """
+    if not 1 <= days <= MAX_DAYS:
+        raise DaysOutOfRange(limit=MAX_DAYS)
+    return timezone.now().date() - datetime.timedelta(days=days - 1)
 
 
 def usage_everywhere(asked: Asked) -> list[Used]:

@@ -5,21 +5,14 @@ from collections.abc import Mapping
 from functools import cache
 
 import strawberry
-from django.utils import timezone
 from graphql import GraphQLSchema
 
-from backend.core.errors import BadUserInput
-from backend.usage.selectors import Asked, Used
+from backend.usage.selectors import Asked, Used, first_day
 from schema.changes import Deprecation, deprecations
 from schema.context import Context
 from schema.scalars import BigIntValue
 
 MAX_LINES = 100
-_MAX_DAYS = 3_660
-
-
-class DaysOutOfRange(BadUserInput):
-    """The argument days must be 1 to {limit}."""
 
 
 @strawberry.type(description="How often a client used a part of the schema: a line for each version of each client.")
@@ -53,11 +46,8 @@ async def schema_uses(
         DaysOutOfRange: no day, or too many.
     SQL: 1.
     """
-    if not 1 <= days <= _MAX_DAYS:
-        raise DaysOutOfRange(limit=_MAX_DAYS, path=("days",))
     reasons = _reasons(schema)
-    since = timezone.now().date() - datetime.timedelta(days=days - 1)
-    asked = Asked(since, part or "", sorted(reasons), deprecated_only)
+    asked = Asked(first_day(days), part or "", sorted(reasons), deprecated_only)
     rows = await context.snapshot.rows(*asked.statement(MAX_LINES))
     return [_line(Used(*row), reasons) for row in rows]
 

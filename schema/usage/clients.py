@@ -7,7 +7,8 @@ from typing import NamedTuple
 from backend.phi.scanner import scan
 from schema.http.messages import Headers
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST = 64  # characters
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_LONGEST}}}")
 _HEADERS = ("graphql-client", "apollographql-client")  # each with -name and -version
 _REMEMBERED = 1_000
 OTHER = "other"
@@ -27,7 +28,8 @@ def client_of(headers: Headers) -> Client:
     """
     for prefix in _HEADERS:
         if name := headers.get(f"{prefix}-name"):
-            return _known(name, headers.get(f"{prefix}-version"))
+            # One character more than is taken shows that it is too long; the rest need not be remembered.
+            return _known(name[: _LONGEST + 1], headers.get(f"{prefix}-version")[: _LONGEST + 1])
     return Client("", "")
 
 

@@ -91,8 +91,7 @@ class UsageLedger:
             by_organization[entry.organization_id][entry] = requests
         for organization_id, entries in by_organization.items():
             try:
-                actor = Actor.system(organization_id, _PURPOSE)
-                await self._writes.run(usage_add, actor=actor, counts=_by_coordinate(entries))
+                await self._writes.run(_write, Actor.system(organization_id, _PURPOSE), entries)
             except Exception as error:  # noqa: BLE001 - whatever it is, requests go on
                 is_kept = isinstance(error, AppError) and error.retryable
                 fate = "kept for later" if is_kept else "lost"
@@ -119,9 +118,10 @@ class UsageLedger:
             await asyncio.wait([self._task], timeout=_LAST_SECONDS)
 
 
-def _by_coordinate(entries: Mapping[Entry, int]) -> dict[Use, int]:
+def _write(actor: Actor, entries: Mapping[Entry, int]) -> None:
+    """Nothing; for a thread, since entries can be many and have many coordinates each."""
     found: defaultdict[Use, int] = defaultdict(int)
     for entry, requests in entries.items():
         for coordinate in entry.coordinates:
             found[Use(entry.day, coordinate, *entry.client)] += requests
-    return found
+    usage_add(actor=actor, counts=found)

@@ -1,11 +1,13 @@
 """The usage ledger: what requests leave in it, that they never pay for it, and who may read it."""
 
+import asyncio
 import dataclasses
 import datetime
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -31,6 +33,7 @@ from schema.usage.ledger import UsageLedger
 from tests import server
 from tests.api import Api
 from tests.asgi import bearer
+from tests.serving import serving
 from tests.threads import in_thread
 
 WEB = {"graphql-client-name": "web", "graphql-client-version": "1.2"}
@@ -191,6 +194,47 @@ async def test_the_last_counts_are_written_when_the_server_stops(
     assert {row[0] for row in await in_thread(_rows, organization)} == {"Query.viewer", "Viewer.role"}
 
 
+def test_a_server_that_is_stopped_leaves_no_count_behind(
+    database: str, organization: Organization, tmp_path: Path
+) -> None:
+    """Given a server that would write an hour later."""
+    headers = {**bearer(organization), **WEB}
+
+    with serving(database, tmp_path, DRIFTGRAPH_USAGE_FLUSH_SECONDS="3600") as at:
+        answer = httpx.post(f"{at.url}/graphql", json={"query": "{ viewer { role } }"}, headers=headers)
+        before = _rows(organization)
+
+    assert answer.json()["data"] == {"viewer": {"role": "ADMIN"}}
+    assert before == set()
+    assert _rows(organization) == {("Query.viewer", "web", "1.2", 1), ("Viewer.role", "web", "1.2", 1)}
+
+
+async def test_counts_are_written_time_and_again_while_the_server_runs(
+    app: GraphQLApp, http: httpx.AsyncClient, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = dataclasses.replace(settings.ENVIRONMENT, usage_flush_seconds=0.01)
+    monkeypatch.setattr(settings, "ENVIRONMENT", hasty)
+    app.usage.start()
+
+    for number in (1, 2):
+        await http.post("/graphql", json={"query": "{ viewer { role } }"})
+        async with asyncio.timeout(30):
+            while {row[3] for row in await in_thread(_rows, organization)} != {number}:
+                continue
+
+    await app.close()
+
+
+@pytest.mark.parametrize("part", ['"\\u0000"', '"%"', '"Payer\' OR true --"'])
+async def test_a_part_that_is_none_has_no_lines(organization: Organization, api: Api, part: str) -> None:
+    await in_thread(lambda: _counted(organization, name=3))
+
+    answer = await api(f"{{ schemaUsage(part: {part}) {{ uses }} }}")
+
+    assert "INTERNAL" not in answer.codes
+    assert answer.data is None or answer.data["schemaUsage"] == []
+
+
 def _counted(organization: Organization, **uses: int) -> None:
     today = timezone.now().date()
     actor = Actor.system(organization.id, "test")
@@ -254,6 +298,8 @@ def test_the_operator_reads_lines_or_json(organization: Organization, capsys: py
     ]
     assert (row["coordinate"], row["clientName"], row["uses"], row["deprecated"]) == ("Yy.name", "web", 3, False)
     assert nothing.startswith("Nothing was used since")
+    with pytest.raises(CommandError, match="must be 1 to 3660"):
+        call_command("schema_usage", "--since", "1000000000")
 
 
 def test_what_breaks_is_told_with_who_used_it(

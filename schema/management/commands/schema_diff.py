@@ -9,11 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
 from graphql import GraphQLSchema, build_schema
 
 from backend.core.errors import AppError
-from backend.usage.selectors import Asked, usage_everywhere
+from backend.usage.selectors import Asked, first_day, usage_everywhere
 from schema.build import core_schema
 from schema.changes import changes, coordinate_of, deprecations
 from schema.management.commands.export_sdl import SDL
@@ -73,9 +72,8 @@ class Command(BaseCommand):
 
 def _usage(part: str) -> str:
     """How often a part and all below it were used lately, and by whom."""
-    since = timezone.now().date() - datetime.timedelta(days=_DAYS - 1)
     try:
-        rows = usage_everywhere(Asked(since, part))
+        rows = usage_everywhere(Asked(first_day(_DAYS), part))
     except (DatabaseError, InterfaceError, AppError) as error:
         return f"how often {part} was used is not known: the database does not tell ({type(error).__name__})"
     if not rows:

@@ -1,14 +1,12 @@
 """`manage.py schema_usage`: which clients use which parts of the schema, over all organizations."""
 
-import datetime
 import json
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandError
 
-from backend.usage.selectors import Asked, Used, usage_everywhere
+from backend.usage.selectors import Asked, DaysOutOfRange, Used, first_day, usage_everywhere
 from schema.build import core_schema
 from schema.changes import deprecations
 
@@ -26,9 +24,16 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Prints a line for each part and version of a client."""
+        """Prints a line for each part and version of a client.
+
+        Raises:
+            CommandError: no such number of days.
+        """
         reasons = {one.coordinate: one for one in deprecations(core_schema())}
-        since = timezone.now().date() - datetime.timedelta(days=max(1, options["since"]) - 1)
+        try:
+            since = first_day(options["since"])
+        except DaysOutOfRange as refusal:
+            raise CommandError(refusal.message) from None
         rows = usage_everywhere(Asked(since, options["field"], sorted(reasons), options["deprecated"]))
         if options["format"] == "json":
             self.stdout.write(json.dumps([_fields(row, row.coordinate in reasons) for row in rows], indent=2))
