@@ -14,6 +14,7 @@ const VALUE_TYPES = [
   'ProcedureShare',
   'ReasonShare',
   'RuleCount',
+  'SchemaUse',
   'SeverityCounts',
   'UserError',
   'Viewer',
