@@ -26,6 +26,7 @@ from graphql import (
 
 from backend.accounts.models import ApiToken, IdempotencyKey, Membership, Organization, User
 from backend.accounts.services import secret_hash
+from backend.agents.models import AgentRunProgress
 from backend.audit.models import AuditEntry
 from backend.claims.models import HashKey, OutcomeCount
 from backend.core.actor import Actor, Role
@@ -92,6 +93,7 @@ def member(organization: Organization, mark: str) -> Member:
             uses=1,
         )
         HashKey.objects.create(organization=organization, ordinal=1, key_id="1", finished_at=make.NOW)
+        AgentRunProgress.objects.create(organization=organization, run_id=keys["RU"], status="RUNNING", phase=mark)
         OutcomeCount.objects.create(
             organization=organization,
             payer_id=keys["PY"],

@@ -36,7 +36,6 @@ log = logging.getLogger("driftgraph.http")
 PROTOCOL = "graphql-transport-ws"
 BAD_REQUEST, UNAUTHORIZED, NOT_ACCEPTABLE, INIT_TIMEOUT, DUPLICATE, TOO_MANY_INITS = 4400, 4401, 4406, 4408, 4409, 4429
 _CREDENTIALS = ("authorization", "driftgraph-purpose")  # in the payload of connection_init
-_PER_REQUEST = (b"idempotency-key", *(name.encode() for name in _CREDENTIALS))
 _REASON_BYTES = 123  # of a close frame
 
 
@@ -151,6 +150,7 @@ class Socket:
             raise Ended(TOO_MANY_INITS, message="Too many initialisation requests")
         self._init_received.set()
         given = {str(name).lower(): value for name, value in payload.items()}
+        # A key of the upgrade would be that of every mutation.
         own = [pair for pair in self._scope["headers"] if pair[0] != b"idempotency-key"]
         sent = [
             (name.encode(), given[name].encode("latin-1", "replace"))

@@ -2,37 +2,33 @@
 
 import asyncio
 import os
-import re
 import signal
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import httpx
-import orjson
 import psycopg
 import pytest
-from django.db.models import Q
 from django.utils import timezone
 
 from backend.accounts.models import ApiToken, Organization
-from backend.agents.models import AgentKind, AgentRun, Conclusion
-from backend.agents.progress import topic
-from backend.agents.services import agent_run_cancel, agent_run_finish, agent_run_heartbeat, agent_run_start
+from backend.agents.models import Conclusion
+from backend.agents.progress import AFTER, START, topic
+from backend.agents.services import agent_run_cancel, agent_run_finish
 from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 from backend.db.listening import CHANNEL
 from benchmarks.serving import GRANIAN, UVICORN
-from schema.relay.ids import encode_id
 from tests import server as cluster
 from tests.asgi import bearer
-from tests.live import PROGRESS, events, socket
+from tests.following import following, run_id, run_says, run_started, seen
+from tests.live import PROGRESS, socket
 from tests.serving import Serving, serving
 from tests.threads import in_thread
 
+both = pytest.mark.parametrize("transport", ["websocket", "events"])
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'driftgraph-listener' AND datname = %s"
 
 
@@ -45,78 +41,15 @@ def server(
         yield found
 
 
-class Following(Protocol):
-    """What both transports give: the next event, or how it ended."""
-
-    async def event(self) -> dict[str, Any]:
-        """The next event; the errors where it failed; {} where it is complete."""
-
-
-class _BySocket:
-    def __init__(self, live: Any) -> None:
-        self.live = live
-
-    async def event(self) -> dict[str, Any]:
-        message = await self.live.take()
-        if message["type"] == "complete":
-            return {}
-        return message["payload"] if message["type"] == "next" else {"errors": message["payload"]}
-
-
-class _ByEvents:
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-
-    async def event(self) -> dict[str, Any]:
-        name, content = await self.stream.event()
-        return {} if name == "complete" else content
-
-
-@asynccontextmanager
-async def following(
-    transport: str, url: str, credentials: dict[str, str], query: str = PROGRESS, **variables: Any
-) -> AsyncIterator[Following]:
-    if transport == "websocket":
-        async with socket(url) as live:
-            await live.init(**credentials)
-            await live.subscribe("1", query, **variables)
-            yield _BySocket(live)
-    else:
-        async with events(url, query, credentials, variables) as stream:
-            assert stream.response.headers["content-type"].startswith("text/event-stream")
-            yield _ByEvents(stream)
-
-
-both = pytest.mark.parametrize("transport", ["websocket", "events"])
-
-
-async def _start(actor: Actor, name: str = "auditor") -> AgentRun:
-    return await in_thread(partial(agent_run_start, actor=actor, kind=AgentKind.EXTERNAL, name=name))
-
-
-def _id(run: AgentRun) -> str:
-    return encode_id("RU", run.id)
-
-
-async def _say(actor: Actor, run: AgentRun, done: int) -> None:
-    await in_thread(partial(agent_run_heartbeat, actor=actor, run_id=run.id, phase="reading", done=done, total=10))
-
-
-def _seen(payload: dict[str, Any]) -> Any:
-    assert "errors" not in payload, payload
-    found = payload["data"]["agentRunProgress"]
-    return found["done"] if found["status"] == "RUNNING" else found["status"]
-
-
 @both
 async def test_a_run_is_followed_until_it_ends(
     server: Serving, organization: Organization, actor: Actor, transport: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
 
-    async with following(transport, server.url, credentials, id=_id(run)) as stream:
+    async with following(transport, server.url, credentials, id=run_id(run)) as stream:
         first = (await stream.event())["data"]["agentRunProgress"]
-        await _say(actor, run, 3)
+        await run_says(actor, run, 3)
         second = (await stream.event())["data"]["agentRunProgress"]
         await in_thread(partial(agent_run_finish, actor=actor, run_id=run.id, conclusion=Conclusion.PASS))
         last = (await stream.event())["data"]["agentRunProgress"]
@@ -125,7 +58,7 @@ async def test_a_run_is_followed_until_it_ends(
     assert (first["status"], first["phase"], first["done"]) == ("RUNNING", "", None)
     assert (second["phase"], second["done"], second["total"]) == ("reading", 3, 10)
     assert last["status"] == "SUCCEEDED"
-    assert last["run"] == {"id": _id(run), "status": "SUCCEEDED"}
+    assert last["run"] == {"id": run_id(run), "status": "SUCCEEDED"}
     assert len({first["cursor"], second["cursor"], last["cursor"]}) == 3
 
 
@@ -133,17 +66,17 @@ async def test_a_run_is_followed_until_it_ends(
 async def test_the_first_event_is_the_latest_and_with_a_cursor_all_that_follow_it(
     server: Serving, organization: Organization, actor: Actor, transport: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     for number in range(5):
-        await _say(actor, run, number)
+        await run_says(actor, run, number)
 
-    async with following(transport, server.url, credentials, id=_id(run)) as stream:
+    async with following(transport, server.url, credentials, id=run_id(run)) as stream:
         latest = (await stream.event())["data"]["agentRunProgress"]
-    await _say(actor, run, 5)
-    await _say(actor, run, 6)
+    await run_says(actor, run, 5)
+    await run_says(actor, run, 6)
     await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
-    async with following(transport, server.url, credentials, id=_id(run), after=latest["cursor"]) as stream:
-        rest = [_seen(await stream.event()) for _ in range(3)]
+    async with following(transport, server.url, credentials, id=run_id(run), after=latest["cursor"]) as stream:
+        rest = [seen(await stream.event()) for _ in range(3)]
 
         assert await stream.event() == {}
     assert (latest["done"], rest) == (4, [5, 6, "CANCELLED"])
@@ -154,7 +87,7 @@ async def test_nothing_is_lost_or_doubled_when_transactions_commit_late(
     server: Serving, organization: Organization, actor: Actor, transport: str, database: str
 ) -> None:
     """An older transaction commits after a younger one; whoever is cut off in between resumes where they were."""
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     insert = (
         "INSERT INTO agent_run_progress (id, organization_id, run_id, status, phase, done)"
         " VALUES (%s, %s, %s, 'RUNNING', '', %s)"
@@ -164,13 +97,13 @@ async def test_nothing_is_lost_or_doubled_when_transactions_commit_late(
         connection.execute("SELECT set_config('app.organization_id', %s, true)", [str(organization.id)])
         connection.execute(insert, [uuid.uuid4(), organization.id, run.id, done])
 
-    seen: list[Any] = []
+    numbers: list[Any] = []
     cursor = None
     with (
         psycopg.connect(cluster.url("app", database)) as old,
         psycopg.connect(cluster.url("app", database)) as young,
     ):
-        async with following(transport, server.url, credentials, id=_id(run)) as stream:
+        async with following(transport, server.url, credentials, id=run_id(run)) as stream:
             cursor = (await stream.event())["data"]["agentRunProgress"]["cursor"]
             for number in range(0, 10, 2):
                 entry(old, number)
@@ -181,42 +114,43 @@ async def test_nothing_is_lost_or_doubled_when_transactions_commit_late(
                 old.commit()
                 for _ in range(2 if number < 6 else 0):
                     found = (await stream.event())["data"]["agentRunProgress"]
-                    seen.append(found["done"])
+                    numbers.append(found["done"])
                     cursor = found["cursor"]
-        async with following(transport, server.url, credentials, id=_id(run), after=cursor) as stream:
-            seen += [_seen(await stream.event()) for _ in range(4)]
+        async with following(transport, server.url, credentials, id=run_id(run), after=cursor) as stream:
+            numbers += [seen(await stream.event()) for _ in range(4)]
             await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
-            assert _seen(await stream.event()) == "CANCELLED"
+            assert seen(await stream.event()) == "CANCELLED"
             assert await stream.event() == {}
 
-    assert seen == list(range(10))
+    assert numbers == list(range(10))
 
 
 async def test_what_an_open_transaction_may_precede_is_held_back(
     server: Serving, organization: Organization, actor: Actor, database: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
 
-    async with following("websocket", server.url, credentials, id=_id(run)) as stream:
+    async with following("websocket", server.url, credentials, id=run_id(run)) as stream:
         await stream.event()
         with psycopg.connect(cluster.url("app", database)) as older:
             older.execute("SELECT pg_current_xact_id()")
-            await _say(actor, run, 1)
+            await run_says(actor, run, 1)
             waiting = asyncio.create_task(stream.event())
-            await asyncio.sleep(2)
+            older.execute("SELECT set_config('app.organization_id', %s, true)", [str(organization.id)])
+            settled = [row[-1] for row in older.execute(AFTER, [*START, run.id]).fetchall()]
 
-            assert not waiting.done()
-        assert _seen(await waiting) == 1
+            assert (settled, waiting.done()) == ([True, False], False)
+        assert seen(await waiting) == 1
 
 
 @both
 async def test_an_organization_does_not_see_the_runs_of_another(
     server: Serving, organization: Organization, other_organization: Organization, transport: str
 ) -> None:
-    theirs = await _start(Actor.system(other_organization.id, "test"))
+    theirs = await run_started(Actor.system(other_organization.id, "test"))
     credentials = await in_thread(bearer, organization)
 
-    async with following(transport, server.url, credentials, id=_id(theirs)) as stream:
+    async with following(transport, server.url, credentials, id=run_id(theirs)) as stream:
         answer = await stream.event()
 
     assert answer["errors"][0]["extensions"]["code"] == "NOT_FOUND"
@@ -231,9 +165,9 @@ async def test_an_organization_does_not_see_the_runs_of_another(
 async def test_what_cannot_be_followed_says_why(
     server: Serving, organization: Organization, actor: Actor, transport: str, variables: dict[str, Any], code: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
 
-    async with following(transport, server.url, credentials, **{"id": _id(run), **variables}) as stream:
+    async with following(transport, server.url, credentials, **{"id": run_id(run), **variables}) as stream:
         assert (await stream.event())["errors"][0]["extensions"]["code"] == code
 
 
@@ -241,11 +175,11 @@ async def test_what_cannot_be_followed_says_why(
 async def test_who_may_not_read_runs_may_not_follow_them(
     server: Serving, organization: Organization, actor: Actor, transport: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     with_right = {Right.READ.value}
     await in_thread(partial(_alter_token, organization, scopes=list(with_right)))
 
-    async with following(transport, server.url, credentials, id=_id(run)) as stream:
+    async with following(transport, server.url, credentials, id=run_id(run)) as stream:
         assert (await stream.event())["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
@@ -266,10 +200,10 @@ ENDED = {
 async def test_lost_credentials_end_a_socket(
     server: Serving, organization: Organization, actor: Actor, how: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     async with socket(server.url) as live:
         await live.init(**credentials)
-        await live.subscribe("1", PROGRESS, id=_id(run))
+        await live.subscribe("1", PROGRESS, id=run_id(run))
         await live.take()
 
         await in_thread(partial(_alter_token, organization, **ENDED[how][0]))
@@ -283,8 +217,8 @@ async def test_lost_credentials_end_a_socket(
 async def test_lost_credentials_end_an_event_stream(
     server: Serving, organization: Organization, actor: Actor, how: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
-    async with following("events", server.url, credentials, id=_id(run)) as stream:
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
+    async with following("events", server.url, credentials, id=run_id(run)) as stream:
         await stream.event()
 
         await in_thread(partial(_alter_token, organization, **ENDED[how][0]))
@@ -297,31 +231,31 @@ async def test_lost_credentials_end_an_event_stream(
 async def test_a_cut_listening_connection_is_taken_up_again(
     server: Serving, organization: Organization, actor: Actor, transport: str, database: str
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     with psycopg.connect(cluster.url("postgres", database), autocommit=True) as superuser:
-        async with following(transport, server.url, credentials, id=_id(run)) as stream:
+        async with following(transport, server.url, credentials, id=run_id(run)) as stream:
             await stream.event()
             before = superuser.execute(LISTENERS, [database]).fetchall()
             assert len(before) == 1
 
             superuser.execute("SELECT pg_terminate_backend(%s)", before[0])
-            await _say(actor, run, 1)
+            await run_says(actor, run, 1)
 
-            assert _seen(await stream.event()) == 1
+            assert seen(await stream.event()) == 1
             for _ in range(600):
                 if (after := superuser.execute(LISTENERS, [database]).fetchall()) not in ([], before):
                     break
                 await asyncio.sleep(0.1)
             assert len(after) == 1
-            await _say(actor, run, 2)
-            assert _seen(await stream.event()) == 2
+            await run_says(actor, run, 2)
+            assert seen(await stream.event()) == 2
 
 
 async def test_a_notification_holds_an_id_and_nothing_else(actor: Actor, database: str) -> None:
     with psycopg.connect(cluster.url("app", database), autocommit=True) as connection:
         connection.execute(f"LISTEN {CHANNEL}")
 
-        run = await _start(actor)
+        run = await run_started(actor)
 
         assert [found.payload for found in connection.notifies(timeout=30, stop_after=1)] == [f"agent_run:{run.id}"]
 
@@ -329,94 +263,24 @@ async def test_a_notification_holds_an_id_and_nothing_else(actor: Actor, databas
 async def test_an_operation_that_is_completed_by_the_client_is_silent(
     server: Serving, organization: Organization, actor: Actor
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     async with socket(server.url) as live:
         await live.init(**credentials)
-        await live.subscribe("1", PROGRESS, id=_id(run))
+        await live.subscribe("1", PROGRESS, id=run_id(run))
         assert (await live.take())["type"] == "next"
 
         await live.send("complete", id="1")
-        await live.subscribe("1", PROGRESS, id=_id(run))
+        await live.subscribe("1", PROGRESS, id=run_id(run))
         await live.take()
-        await _say(actor, run, 1)
+        await run_says(actor, run, 1)
 
-        assert _seen((await live.take())["payload"]) == 1
+        assert seen((await live.take())["payload"]) == 1
         await live.send("ping")
         assert await live.take() == {"type": "pong"}
 
 
-async def test_a_browser_resumes_by_the_id_of_the_last_event(
-    server: Serving, organization: Organization, actor: Actor
-) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
-    async with events(server.url, PROGRESS, credentials, {"id": _id(run)}) as stream:
-        while "event" not in (first := await stream.take()):
-            pass
-    await _say(actor, run, 1)
-    await _say(actor, run, 2)
-
-    resumed = {**credentials, "last-event-id": first["id"]}
-    async with events(server.url, PROGRESS, resumed, {"id": _id(run)}) as stream:
-        found = [_seen((await stream.event())[1]) for _ in range(2)]
-
-    assert found == [1, 2]
-
-
-async def test_events_are_framed_for_readers_that_split_at_blank_lines(
-    server: Serving, organization: Organization, actor: Actor
-) -> None:
-    """As urql does: of each part between blank lines what follows "data:", where something follows."""
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
-    await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
-    parameters = {"query": PROGRESS, "variables": orjson.dumps({"id": _id(run)}).decode()}
-    headers = {**credentials, "accept": "text/event-stream, multipart/mixed"}
-
-    async with httpx.AsyncClient(timeout=60) as client:
-        answer = await client.get(f"{server.url}/graphql", params=parameters, headers=headers)
-
-    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
-    parts = [part for part in answer.text.split("\n\n") if not part.startswith(":")]
-    assert parts[-2:] == ["event: complete\ndata:", ""]
-    [found] = [orjson.loads(text) for part in parts for text in re.findall(r"data: ?([^\n]+)", part)]
-    assert found["data"]["agentRunProgress"]["status"] == "CANCELLED"
-
-
-async def test_a_stream_with_nothing_to_say_has_comments(database: str, actor: Actor, tmp_path: Path) -> None:
-    run = await _start(actor)
-    credentials = await in_thread(bearer, await in_thread(Organization.objects.get, Q(id=actor.organization_id)))
-    with serving(database, tmp_path, DRIFTGRAPH_STREAM_COMMENT_SECONDS="0.2") as server:
-        async with events(server.url, PROGRESS, credentials, {"id": _id(run)}) as stream:
-            await stream.event()
-
-            assert [await stream.take() for _ in range(3)] == [{"": ""}] * 3
-
-
-async def test_a_query_is_answered_as_events_where_nothing_else_is_read(
-    server: Serving, organization: Organization
-) -> None:
-    credentials = await in_thread(bearer, organization)
-
-    async with events(server.url, "{ viewer { role } }", credentials) as stream:
-        name, answer = await stream.event()
-
-        assert (name, answer["data"]) == ("next", {"viewer": {"role": "ADMIN"}})
-        assert await stream.event() == ("complete", None)
-
-
-async def test_a_subscription_needs_a_client_that_reads_events(server: Serving, organization: Organization) -> None:
-    credentials = await in_thread(bearer, organization)
-    body = {"query": PROGRESS, "variables": {"id": "x"}}
-    accept = {"accept": "application/graphql-response+json"}
-
-    async with httpx.AsyncClient() as client:
-        answer = await client.post(f"{server.url}/graphql", json=body, headers={**credentials, **accept})
-
-    assert answer.status_code == 400
-    assert "text/event-stream" in answer.json()["errors"][0]["message"]
-
-
 async def test_the_budget_pays_for_every_event(server: Serving, organization: Organization, actor: Actor) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     remaining = []
     async with socket(server.url) as live:
         await live.init(**credentials)
@@ -425,7 +289,7 @@ async def test_the_budget_pays_for_every_event(server: Serving, organization: Or
             remaining.append((await live.take())["payload"]["extensions"]["cost"]["remaining"])
             await live.take()
             if len(remaining) == 1:
-                await live.subscribe("s", PROGRESS, id=_id(run))
+                await live.subscribe("s", PROGRESS, id=run_id(run))
                 await live.take()
 
     assert remaining[0] - remaining[1] > 1
@@ -435,14 +299,14 @@ async def test_the_budget_pays_for_every_event(server: Serving, organization: Or
 async def test_the_server_that_stops_says_good_bye(
     database: str, organization: Organization, actor: Actor, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
     with serving(database, tmp_path, server_words=words) as server:
         async with (
             socket(server.url) as live,
-            following("events", server.url, credentials, id=_id(run)) as stream,
+            following("events", server.url, credentials, id=run_id(run)) as stream,
         ):
             await live.init(**credentials)
-            await live.subscribe("1", PROGRESS, id=_id(run))
+            await live.subscribe("1", PROGRESS, id=run_id(run))
             await live.take()
             await stream.event()
 

@@ -5,6 +5,7 @@ const { SCHEMA_FILE, OPERATIONS_GLOB } = process.env;
 
 // Parts of another object, which are read with it and never by themselves.
 const VALUE_TYPES = [
+  'AgentRunProgress',
   'AgentTool',
   'ColumnCompleteness',
   'DriftEvidence',
