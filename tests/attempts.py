@@ -24,7 +24,7 @@ from graphql import (
     is_leaf_type,
 )
 
-from backend.accounts.models import ApiToken, IdempotencyKey, Membership, Organization, User
+from backend.accounts.models import ApiToken, EmergencyAccess, IdempotencyKey, Membership, Organization, User
 from backend.accounts.services import secret_hash
 from backend.agents.models import AgentRunProgress
 from backend.audit.models import AuditEntry
@@ -79,6 +79,9 @@ def member(organization: Organization, mark: str) -> Member:
     with acting_for(organization.id):
         user = User.objects.create(email=f"{organization.id.hex}@example.org")
         Membership.objects.create(organization=organization, user=user, role=Role.ANALYST)
+        EmergencyAccess.objects.create(
+            organization=organization, user=user, role=Role.ADMIN, reason=f"because {mark}", expires_at=timezone.now()
+        )
         IdempotencyKey.objects.create(
             organization=organization, principal=user.id, key=mark, request_hash=b"h", response={}
         )

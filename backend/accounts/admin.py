@@ -19,6 +19,7 @@ from backend.accounts.admin_forms import (
     TokenForm,
 )
 from backend.accounts.admin_site import admin_actor, chosen_organization, pick_organization, site
+from backend.accounts.errors import OutOfReach
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.services import (
     membership_remove,
@@ -101,7 +102,11 @@ class OrganizationAdmin(ServiceAdmin):
         except Organization.MultipleObjectsReturned:
             self.message_user(request, "Choose one organization.", messages.ERROR)
             return None
-        pick_organization(request, organization)
+        try:
+            pick_organization(request, organization)
+        except OutOfReach as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+            return None
         return HttpResponseRedirect(reverse("admin:index"))
 
 

@@ -38,7 +38,18 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
 
     class Meta:
         model = Organization
-        fields = ("name", "timezone", "phi_policy", "retention_days", "fdr_q", "severity_lift_cents")
+        fields = (
+            "name",
+            "timezone",
+            "phi_policy",
+            "retention_days",
+            "fdr_q",
+            "severity_lift_cents",
+            "purpose_required",
+        )
+        help_texts: ClassVar[dict[str, str]] = {
+            "purpose_required": "Claim lines are shown only to requests that say what for (Driftgraph-Purpose).",
+        }
         widgets: ClassVar[dict[str, forms.Widget]] = {"timezone": forms.TextInput()}
 
     def clean(self) -> dict[str, Any]:

@@ -10,31 +10,64 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
-from backend.accounts.models import Organization
+from backend.accounts.authentication import memberships_of
+from backend.accounts.errors import OutOfReach
+from backend.accounts.models import Membership, Organization
 from backend.accounts.sign_in import throttled
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 
-_SESSION_KEY = "admin_organization"  # apart from what a person works for: an administrator need not be a member
+_SESSION_KEY = "admin_organization"  # apart from what a person works for in the API
+_REACH = "_admin_reach"  # the request's attribute
+
+
+def role_in(user_id: uuid.UUID, organization_id: uuid.UUID) -> Role | None:
+    """What a platform administrator may do in an organization: as its member, or by emergency access; else nothing.
+
+    One without members is open to its first: somebody must add them.
+
+    SQL: 1; BEGIN, 2, COMMIT more for who has no role there.
+    """
+    for found, _name, role in memberships_of(user_id):
+        if found == organization_id:
+            return Role(role)
+    with acting_for(organization_id):
+        return None if Membership.objects.exists() else Role.OWNER
+
+
+def _reach(request: HttpRequest) -> tuple[uuid.UUID, Role] | None:
+    """The picked organization and the role there, found once per request; None without either."""
+    if not hasattr(request, _REACH):
+        chosen = request.session.get(_SESSION_KEY)
+        organization_id = uuid.UUID(chosen) if chosen else None
+        role = role_in(request.user.pk, organization_id) if organization_id and request.user.pk else None
+        setattr(request, _REACH, (organization_id, role) if role else None)
+    found: tuple[uuid.UUID, Role] | None = getattr(request, _REACH)
+    return found
 
 
 def chosen_organization(request: HttpRequest) -> uuid.UUID | None:
-    """The organization that the administrator works on, if one was picked in this session."""
-    chosen = request.session.get(_SESSION_KEY)
-    return uuid.UUID(chosen) if chosen else None
+    """The organization that the administrator works on, if one was picked in this session and is still in reach."""
+    reach = _reach(request)
+    return reach[0] if reach else None
 
 
 def pick_organization(request: HttpRequest, organization: Organization) -> None:
-    """Makes the organization the one whose members and tokens the admin shows."""
+    """Makes the organization the one whose members and tokens the admin shows.
+
+    Raises: OutOfReach.
+    """
+    if role_in(uuid.UUID(str(request.user.pk)), organization.id) is None:
+        raise OutOfReach
     request.session[_SESSION_KEY] = str(organization.id)
 
 
 def admin_actor(request: HttpRequest) -> Actor:
-    """A platform administrator, acting with an owner's rights on the picked organization."""
-    organization_id = chosen_organization(request)
-    if organization_id is None:
+    """A platform administrator, acting in the role of a member, or of emergency access, in the picked organization."""
+    reach = _reach(request)
+    if reach is None:
         raise LookupError("the pages of an organization's rows are closed until one was picked")
-    return Actor(organization_id=organization_id, role=Role.OWNER, user_id=request.user.pk, purpose="admin")
+    return Actor(organization_id=reach[0], role=reach[1], user_id=request.user.pk, purpose="admin")
 
 
 class TenantAdminSite(AdminSite):

@@ -67,6 +67,22 @@ class NoSuchOrganization(NotFound):
     """There is no organization of this name."""
 
 
+class NoSuchPerson(NotFound):
+    """There is no person with this e-mail address."""
+
+
+class BadReason(BadUserInput):
+    """The reason must be {shortest} to {longest} printable characters."""
+
+
+class BadHours(BadUserInput):
+    """Emergency access lasts 1 to {limit} hours (DRIFTGRAPH_BREAK_GLASS_HOURS)."""
+
+
+class AlreadyMember(Conflict):
+    """The person is a member of the organization, and needs no emergency access."""
+
+
 class TokenNameTaken(Conflict):
     """There is an API token of this name, perhaps a revoked one."""
 
@@ -81,6 +97,10 @@ class BadScope(BadUserInput):
 
 class BadExpiry(BadUserInput):
     """An API token must expire in the future, and within {limit} days."""
+
+
+class OutOfReach(Forbidden):
+    """You are no member of this organization. Emergency access is given by manage.py break_glass, and recorded."""
 
 
 class LastOwner(Conflict):

@@ -114,6 +114,22 @@ class Membership(TenantModel):
         ]
 
 
+class EmergencyAccess(TenantModel):
+    """The role that somebody who is no member has in an organization for a time; kept when it is over."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    role = models.TextField(choices=[(role.value, role.value.title()) for role in Role])
+    reason = models.TextField()
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "emergency_access"
+        constraints = [
+            one_of("emergency_access", "role", Role),
+            check("emergency_access", "reason", ~Q(reason="")),
+        ]
+
+
 class ApiToken(TenantModel):
     """A program's key: only the SHA-256 of its secret is kept."""
 

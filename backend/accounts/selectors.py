@@ -4,8 +4,8 @@ import uuid
 
 from django.db.models import QuerySet
 
-from backend.accounts.errors import NoSuchOrganization
-from backend.accounts.models import ApiToken, Membership, Organization
+from backend.accounts.errors import NoSuchOrganization, NoSuchPerson
+from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.core.errors import NotFound
 
 
@@ -23,6 +23,18 @@ def organization_named(name: str) -> Organization:
     found = Organization.objects.filter(name=name.strip()).first()
     if found is None:
         raise NoSuchOrganization
+    return found
+
+
+def user_named(email: str) -> User:
+    """The person of an e-mail address.
+
+    Raises: NoSuchPerson.
+    SQL: 1.
+    """
+    found = User.objects.filter(email=User.normalize_username(email)).first()
+    if found is None:
+        raise NoSuchPerson
     return found
 
 

@@ -46,6 +46,13 @@ ORDER BY r.rows DESC, r.refusals DESC, r.last_seen_at DESC, r.actor_id, r.token_
 """
 """Takes begin and end of the period. Where nobody did anything there is one row, of no actor."""
 
+EMERGENCIES = """
+SELECT e.user_id, u.email, e.role, e.reason, e.created_at, e.expires_at
+FROM emergency_access e JOIN user_account u ON u.id = e.user_id
+WHERE e.created_at < %s AND e.expires_at > %s ORDER BY e.created_at DESC, e.id LIMIT 100
+"""
+"""Takes end and begin of the period: emergency access that there was in it."""
+
 
 class ActorAccess(NamedTuple):
     """One row of ACCESS_REVIEW: a person, or a token."""

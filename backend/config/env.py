@@ -106,6 +106,7 @@ class Environment:
     session_hours: int = 12
     usage_flush_seconds: float = 60.0  # which client used what of the schema is counted in memory, and written then
     usage_days: int = 400  # such counts are kept
+    break_glass_hours: int = 24  # emergency access lasts no longer
     sign_in_failures_per_account: int = 10  # log-ins that fail, until its next window
     sign_in_failures_per_address: int = 50  # an IPv4 address, or 64 bits of an IPv6 one
     sign_in_window_minutes: int = 15  # from the first failure on

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import uuid
 from typing import Any
 
 import strawberry
@@ -9,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from backend.audit.models import AuditEntry
-from backend.claims.access_review import ACCESS_REVIEW, BULK, CLOSES, MAX_ACTORS, OPENS, ActorAccess
+from backend.claims.access_review import ACCESS_REVIEW, BULK, CLOSES, EMERGENCIES, MAX_ACTORS, OPENS, ActorAccess
 from backend.core.actor import Role
 from backend.core.errors import BadUserInput, LimitExceeded
 from schema.context import Context
@@ -63,6 +64,16 @@ class ActorReview:
     last_seen_at: datetime.datetime = strawberry.field(description="The latest entry of any kind in the period.")
 
 
+@strawberry.type(description="That somebody who is no member was given access for a time by the platform.")
+class EmergencyAccess:
+    actor: strawberry.ID = strawberry.field(description="Opaque id of the person.")
+    name: str = strawberry.field(description="E-mail address of the person.")
+    role: Role = strawberry.field(description="The role while it lasted.")
+    reason: str = strawberry.field(description="Why.")
+    begins_at: datetime.datetime = strawberry.field(name="from", description="When it began.")
+    ends_at: datetime.datetime = strawberry.field(name="to", description="When it ended, or will.")
+
+
 @strawberry.type(
     description="Who looked at claim lines in a period: aggregates over the entries that auditEntries has."
 )
@@ -73,6 +84,9 @@ class AccessReview:
     failed_sign_ins: int = strawberry.field(description="Log-ins that failed with accounts of members.")
     actors: list[ActorReview] = strawberry.field(
         description=f"Those who were shown most claim lines, at most {MAX_ACTORS}; then by refusals."
+    )
+    emergency_access: list[EmergencyAccess] = strawberry.field(
+        description="Access that people who are no members had in the period, the latest first; at most 100."
     )
 
 
@@ -86,17 +100,19 @@ async def access_review(context: Context, wanted: AccessReviewFilter | None) -> 
         PeriodEndsFirst: it is empty.
         LimitExceeded: it has more days than DRIFTGRAPH_MAX_REVIEW_DAYS.
 
-    SQL: 1.
+    SQL: 2.
     """
     begins_at, ends_at = _period(wanted)
     rows = await context.snapshot.rows(ACCESS_REVIEW, [begins_at, ends_at])
     found = [ActorAccess(*row) for row in rows]  # one at least
+    emergencies = await context.snapshot.rows(EMERGENCIES, [ends_at, begins_at])
     return AccessReview(
         begins_at=begins_at,
         ends_at=ends_at,
         actor_count=found[0].actors,
         failed_sign_ins=found[0].failed_sign_ins,
         actors=[_review(one, one.last_seen_at) for one in found if one.last_seen_at is not None],
+        emergency_access=[_emergency(*row) for row in emergencies],
     )
 
 
@@ -133,6 +149,17 @@ def _review(one: ActorAccess, last_seen_at: datetime.datetime) -> ActorReview:
         out_of_hours_share=one.strange_reads / one.reads if one.reads else None,
         refusals=one.refusals,
         last_seen_at=last_seen_at,
+    )
+
+
+def _emergency(key: uuid.UUID, email: str, role: str, reason: str, *period: datetime.datetime) -> EmergencyAccess:
+    return EmergencyAccess(
+        actor=strawberry.ID(encode_id("US", key)),
+        name=email,
+        role=Role(role),
+        reason=reason,
+        begins_at=period[0],
+        ends_at=period[1],
     )
 
 

@@ -15,6 +15,7 @@ from people import member, person
 
 from backend.accounts.admin_site import admin_actor
 from backend.accounts.authentication import authenticate_bearer
+from backend.accounts.break_glass import glass_break
 from backend.accounts.errors import RevokedToken
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.services import token_create
@@ -35,6 +36,14 @@ def browser(administrator: User) -> Client:
 
 
 def pick(client: Client, *organizations: Organization):
+    """Picks as somebody who has access for an emergency."""
+    administrator = User.objects.get(id=client.session["_auth_user_id"])
+    for one in organizations:
+        glass_break(organization=one, user=administrator, role=Role.OWNER, reason="what this test is about", hours=1)
+    return choose(client, *organizations)
+
+
+def choose(client: Client, *organizations: Organization):
     chosen = {"action": "pick", "_selected_action": [str(found.id) for found in organizations]}
     return client.post("/admin/accounts/organization/", chosen, follow=True)
 
@@ -87,11 +96,13 @@ def test_an_organization_is_made_and_edited(browser: Client, organization: Organ
         "retention_days": 100,
         "fdr_q": 0.1,
         "severity_lift_cents": 1,
+        "purpose_required": "on",
     }
     browser.post(f"/admin/accounts/organization/{made.id}/change/", changed)
 
     made.refresh_from_db()
     assert (made.timezone, made.phi_policy, made.retention_days) == ("Europe/Oslo", "REDACT", 100)
+    assert made.purpose_required
 
 
 def test_a_refused_organization_is_explained(browser: Client, organization: Organization) -> None:

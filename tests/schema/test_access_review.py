@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from backend.accounts.models import Organization
+from backend.accounts.break_glass import glass_break
+from backend.accounts.models import EmergencyAccess, Organization, User
 from backend.audit.models import AuditEntry
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
@@ -114,7 +115,7 @@ async def test_a_review_counts_what_each_did(organization: Organization, trail: 
     assert second["outOfHoursShare"] == 0
 
 
-async def test_a_review_takes_one_statement_however_many_there_are(
+async def test_a_review_takes_two_statements_however_many_there_are(
     organization: Organization, trail: Trail, api: Api
 ) -> None:
     await in_thread(trail.write, *[{"actor_id": uuid.uuid4(), "at": MONDAY_NOON} for _ in range(205)])
@@ -122,7 +123,7 @@ async def test_a_review_takes_one_statement_however_many_there_are(
     answer = await api(DOCUMENT, **PERIOD)
 
     review = answer.data["accessReview"]
-    assert (len(review["actors"]), review["actorCount"], len(answer.statements)) == (200, 205, 1)
+    assert (len(review["actors"]), review["actorCount"], len(answer.statements)) == (200, 205, 2)
 
 
 async def test_nothing_of_another_organization_is_counted(
@@ -185,3 +186,21 @@ async def test_without_a_record_there_is_no_review(
     answer = await api("{ accessReview { actorCount } }")
 
     assert (answer.data, answer.codes) == (None, ["READ_ONLY"])
+
+
+async def test_a_review_shows_emergency_access_also_when_it_is_over(organization: Organization, api: Api) -> None:
+    def give() -> tuple[str, str]:
+        root = User.objects.create_superuser(f"root.{organization.id.hex}@example.org")
+        glass_break(organization=organization, user=root, reason="restoring the imports", hours=1)
+        with acting_for(organization.id):
+            EmergencyAccess.objects.update(expires_at=EmergencyAccess.objects.get().created_at)
+        return root.email, encode_id("US", root.id)
+
+    email, key = await in_thread(give)
+
+    [found] = (await api.data(DOCUMENT))["accessReview"]["emergencyAccess"]
+    earlier = (await api.data(DOCUMENT, **PERIOD))["accessReview"]["emergencyAccess"]
+
+    assert (found["name"], found["actor"], found["role"]) == (email, key, "ADMIN")
+    assert (found["reason"], found["from"]) == ("restoring the imports", found["to"])
+    assert earlier == []

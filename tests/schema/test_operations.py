@@ -11,7 +11,7 @@ from tests.api import Api
 from tests.threads import in_thread
 
 STATEMENTS = {
-    "AccessReview": {"auto": 1, "loaders": 1},
+    "AccessReview": {"auto": 2, "loaders": 2},
     "DriftWorkList": {"auto": 2, "loaders": 4},
     "DriftOfPayers": {"auto": 2, "loaders": 3},
     "DriftEvent": {"auto": 4, "loaders": 4},

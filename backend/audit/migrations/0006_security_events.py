@@ -30,7 +30,7 @@ BEGIN
     CASE ended WHEN 'OK' THEN m.role END, act, 'user_account',
     CASE WHEN u.id IS NULL THEN '{}' ELSE ARRAY[u.id] END, CASE WHEN u.id IS NULL THEN 0 ELSE 1 END,
     CASE WHEN u.id IS NULL THEN unknown END, '{}', '', false, ended, '', '', ip
-  FROM (SELECT 1) AS one LEFT JOIN user_account u ON u.email = address LEFT JOIN membership m ON m.user_id = u.id;
+  FROM (SELECT 1) AS one LEFT JOIN user_account u ON u.email = address LEFT JOIN LATERAL memberships_of(u.id) m ON true;
 END $$;
 REVOKE EXECUTE ON FUNCTION audit_sign_in(text, text, bytea, text, bytea) FROM PUBLIC;
 DO $$
