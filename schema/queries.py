@@ -124,7 +124,8 @@ class Query:
     async def access_review(
         info: strawberry.Info,
         filter: Annotated[  # noqa: A002 - the argument's name in the schema
-            AccessReviewFilter | None, strawberry.argument(description="The period; null: the last 30 days.")
+            AccessReviewFilter | None,
+            strawberry.argument(description="The period; null: 30 days, the last of them today."),
         ] = None,
     ) -> AccessReview:
         return await access_review(context_of(info), filter)

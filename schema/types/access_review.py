@@ -31,7 +31,7 @@ class AccessReviewFilter:
         name="from", default=None, description=f"Its begin; null: {_USUAL_DAYS} days before its end."
     )
     to: datetime.datetime | None = strawberry.field(
-        default=None, description="Its end, which is no part of it; null: now."
+        default=None, description="Its end, which is no part of it; null: the end of today, UTC."
     )
 
 
@@ -117,7 +117,8 @@ async def access_review(context: Context, wanted: AccessReviewFilter | None) -> 
 
 
 def _period(wanted: AccessReviewFilter | None) -> tuple[datetime.datetime, datetime.datetime]:
-    ends_at = (wanted.to if wanted else None) or timezone.now()
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    ends_at = (wanted.to if wanted else None) or today + datetime.timedelta(days=1)
     begins_at = wanted.from_ if wanted else None
     if begins_at is None:
         begins_at = ends_at - datetime.timedelta(days=_USUAL_DAYS)
