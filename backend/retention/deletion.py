@@ -231,8 +231,8 @@ def _empty(actor: Actor, table: TenantTable, at_once: int) -> int:
 
 
 def _unused_keys(actor: Actor, names: list[str]) -> list[str]:
-    """The keys of the organization that no other one uses; one without a chain counts as under the first."""
-    used: set[str] = set()
+    """The keys of the organization that no other one uses, nor a new one would; without a chain it is the first's."""
+    used = {newest_key_id()}
     for other in organizations_all().exclude(id=actor.organization_id).values_list("id", flat=True):
         with acting_for(other):
             used |= set(chain_of(other).key_ids) or {first_key_id()}

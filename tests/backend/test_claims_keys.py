@@ -196,8 +196,11 @@ def test_files_are_loaded_while_another_process_rotates(
             outcome(actor, csv_file(tmp_path, *rows[start : start + 100], row(f"new{start}")))
             for start in (300, 0, 200, 100)
         ]
+        keys_rotate(actor=actor, rows_at_once=5)  # shares what is left
         assert process.wait(timeout=60) == 0
 
+    with acting_for(organization.id):
+        assert AuditEntry.objects.filter(action="claims.keys_rotated").count() == 1
     assert found == [(1, 0, 100)] * 4
     assert {key_no for _, key_no in references(actor)} == {2}
     assert len(references(actor)) == 404
