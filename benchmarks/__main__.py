@@ -45,6 +45,9 @@ COMMANDS = {
     "leaving": Command(
         "benchmarks.leaving", "how soon a statement is gone whose deadline or client is gone", fresh_database=True
     ),
+    "fuzzing": Command(
+        "benchmarks.fuzzing", "Schemathesis on every root field: no 5xx, nothing internal", fresh_database=True
+    ),
     "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 

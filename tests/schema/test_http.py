@@ -142,6 +142,7 @@ async def test_get_executes_queries_but_no_mutations(http: httpx.AsyncClient, to
         ({}, "text/html"),
         ({"query": "{ viewer { role } }"}, "*/*"),
         ({"query": "{ nothing }"}, GRAPHQL),
+        ({"query": 'subscription { agentRunProgress(id: "x") { phase } }'}, "text/event-stream"),
         ({}, "text/csv"),
     ],
 )
