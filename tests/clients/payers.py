@@ -30,13 +30,13 @@ class Asked:
 
 
 @contextmanager
-def payers_served(database: str, data_dir: Path) -> Iterator[Asked]:
-    """A server of a new organization with the payers NAMES."""
+def payers_served(database: str, data_dir: Path, **variables: str) -> Iterator[Asked]:
+    """A server of a new organization with the payers NAMES; `variables` are its settings."""
     organization = organization_create(name=f"clients of {data_dir.name}")
     with acting_for(organization.id):
         for name in NAMES:
             payer(organization, name.lower(), name=name)
-    with serving(database, data_dir) as server:
+    with serving(database, data_dir, **variables) as server:
         yield Asked(f"{server.url}/graphql", bearer(organization))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.payers import NAMES, Asked, printed_by
+from tests.clients.payers import NAMES, Asked, payers_served, printed_by
 
 HERE = Path(__file__).parent
 
@@ -20,10 +20,13 @@ def test_every_audit_of_graphql_over_http_passes(asked: Asked) -> None:
     assert json.loads(found) == {"audits": 61, "failed": []}
 
 
-def test_relay_appends_pages_to_its_connection(asked: Asked) -> None:
+def test_relay_appends_pages_to_its_connection_by_trusted_documents(database: str, tmp_path: Path) -> None:
     subprocess.run(["npm", "run", "--silent", "relay"], cwd=HERE, check=True, capture_output=True)
+    manifest = str(HERE / "relay" / "__generated__" / "documents.json")
+    trusting = {"DRIFTGRAPH_DOCUMENTS": "trusted", "DRIFTGRAPH_DOCUMENTS_MANIFEST": manifest}
 
-    [found] = printed_by(["node", "relay.mjs"], asked)
+    with payers_served(database, tmp_path, **trusting) as asked:
+        [found] = printed_by(["node", "relay.mjs"], asked)
 
     assert json.loads(found) == {"names": NAMES, "codes": ["INVALID_CURSOR"]}
 

@@ -1,4 +1,4 @@
-// Relay: pages appended to one connection of its store.
+// Relay: documents by id, and pages appended to one connection of its store.
 // <client>
 import relay from 'relay-runtime';
 
@@ -9,7 +9,7 @@ import query from './relay/__generated__/payersQuery.graphql.js';
 const { Environment, Network, RecordSource, Store, createOperationDescriptor, fetchQuery, getSelector } = relay;
 const { DRIFTGRAPH_URL: url, DRIFTGRAPH_TOKEN: token } = process.env;
 
-async function ask({ text }, variables) {
+async function ask({ id, text }, variables) {
   const answer = await fetch(url, {
     method: 'POST',
     headers: {
@@ -17,7 +17,7 @@ async function ask({ text }, variables) {
       'content-type': 'application/json',
       authorization: `Bearer ${token}`,
     },
-    body: JSON.stringify({ query: text, variables }),
+    body: JSON.stringify({ ...(id ? { documentId: id } : { query: text }), variables }),
   });
   return answer.json();
 }
