@@ -120,8 +120,10 @@ class Credentials:
         if actor.token_id is None:
             return
         place = (actor.token_id, address)
+        if place in self._recording:
+            return
         is_elsewhere, is_due = bool(address) and self._places.peek(place) is None, token_use_is_due(actor.token_id)
-        if place in self._recording or not (is_elsewhere or is_due):
+        if not (is_elsewhere or is_due):
             return
         task = asyncio.create_task(self._writes.run(_record_use, actor, address if is_elsewhere else "", is_due=is_due))
         self._recording[place] = task

@@ -6,10 +6,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 
 from backend.accounts.break_glass import glass_break
 from backend.accounts.models import EmergencyAccess, Organization, User
 from backend.audit.models import AuditEntry
+from backend.claims.access_review import ACCESS_REVIEW
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from schema.relay.ids import encode_id
@@ -204,3 +206,15 @@ async def test_a_review_shows_emergency_access_also_when_it_is_over(organization
     assert (found["name"], found["actor"], found["role"]) == (email, key, "ADMIN")
     assert (found["reason"], found["from"]) == ("restoring the imports", found["to"])
     assert earlier == []
+
+
+def test_the_entries_of_a_period_are_found_by_an_index(organization: Organization) -> None:
+    with acting_for(organization.id), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+        cursor.execute(f"EXPLAIN {ACCESS_REVIEW}", [PERIOD["from"], PERIOD["to"]])
+        plan = [line for (line,) in cursor.fetchall()]
+
+    place = next(number for number, line in enumerate(plan) if "on audit_entry e" in line)
+    assert "organization_id = " in plan[place + 1]
+    assert "(at >= " in plan[place + 1]
