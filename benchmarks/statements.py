@@ -8,7 +8,7 @@ same answer.
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ import django
 django.setup()
 
 import orjson
-from aiodataloader import DataLoader
 from django.core.management import call_command
 from graphql import OperationType
 from rich.console import Console
@@ -31,7 +30,7 @@ from schema.context import Context
 from schema.execution.core import reference
 from schema.execution.documents import Prepared, prepare
 from schema.execution.engine import execute
-from schema.loaders.request import BatchFunction, Loaders
+from schema.loaders.request import BatchFunction, Key, Loaders
 from tests.acceptance import OPERATIONS, fill, text, variables
 
 PARENTS = (1, 20)
@@ -40,8 +39,17 @@ PARENTS = (1, 20)
 class NaiveLoaders(Loaders):
     """Loaders that send a statement for each key that they are asked for."""
 
-    def _loader(self, _key: Hashable, batch: Callable[[], BatchFunction]) -> "DataLoader[Any, Any]":
-        return DataLoader(batch_load_fn=batch(), batch=False, cache=False)
+    def _load(
+        self,
+        name: Hashable,  # noqa: ARG002 - the signature of Loaders
+        keys: Sequence[Key],
+        batch: Callable[[], BatchFunction],
+    ) -> Awaitable[list[Any]]:
+        async def one_by_one() -> list[Any]:
+            load = batch()
+            return [None if key is None else (await load([key]))[0] for key in keys]
+
+        return asyncio.ensure_future(one_by_one())
 
 
 class WayFailed(Exception):
@@ -72,7 +80,7 @@ async def _by_graphql_core(asked: Asked, context: Context) -> Any:
 
 
 async def _naive(asked: Asked, context: Context) -> Any:
-    context.loaders = NaiveLoaders(context.snapshot)
+    context.loaders = NaiveLoaders(context.snapshot, context.note)
     return await _by_graphql_core(asked, context)
 
 

@@ -136,7 +136,10 @@ async def test_a_prepared_statement_outlives_a_change_of_its_result(reads: Reads
         async with reads.snapshot(organization.id) as snapshot:
             return await snapshot.rows(f"SELECT n FROM {table}")
 
-    before = [await read() for _ in range(4)]  # prepared after two
-    await in_thread(lambda: _as_owner(f"ALTER TABLE {table} ALTER n TYPE text"))
+    try:
+        before = [await read() for _ in range(4)]  # prepared after two
+        await in_thread(lambda: _as_owner(f"ALTER TABLE {table} ALTER n TYPE text"))
 
-    assert (before[-1], await read()) == ([(7,)], [("7",)])
+        assert (before[-1], await read()) == ([(7,)], [("7",)])
+    finally:
+        await in_thread(lambda: _as_owner(f"DROP TABLE {table}"))
