@@ -138,7 +138,7 @@ def _server() -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
-    call = [sys.executable, "-m", "granian", "--interface", "asgi", "--no-ws", "--port", str(port)]
+    call = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port)]
     # The abuser's budget would be spent by the first of them.
     limits = dict.fromkeys(("DRIFTGRAPH_COST_PER_MINUTE", "DRIFTGRAPH_ORGANIZATION_COST_PER_MINUTE"), "1000000000")
     environment = {**os.environ, **limits}

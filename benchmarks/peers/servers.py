@@ -231,7 +231,7 @@ def _asgi(python: object, target: str, port: int, variant: Variant, *, lifespan:
     address = ("--host", "127.0.0.1", "--port", port, "--workers", variant.workers, "--log-level", "warning", target)
     if variant.http == "granian":
         respawn = ("--respawn-failed-workers", "--respawn-interval", "0.5") if variant.respawn else ()
-        return [python, "-m", "granian", "--interface", "asgi" if lifespan else "asginl", "--no-ws", *respawn, *address]
+        return [python, "-m", "granian", "--interface", "asgi" if lifespan else "asginl", *respawn, *address]
     return [python, "-m", "uvicorn", "--no-access-log", "--lifespan", "on" if lifespan else "off", *address]
 
 
