@@ -22,7 +22,7 @@ from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budg
 from schema.errors import present
 from schema.execution.documents import Prepared, prepared
 from schema.execution.engine import Answer, execute
-from schema.http.asked import Asked, address_of, purpose_of
+from schema.http.asked import Asked, address_of, purpose_of, seconds_of
 from schema.http.caching import cacheable
 from schema.http.credentials import Credentials, Principal
 from schema.http.documents import Documents
@@ -126,14 +126,15 @@ class GraphQLApp:
         writes = RequestWrites(self.writes)
         try:
             try:
-                purpose = purpose_of(headers)
+                purpose, seconds = purpose_of(headers), seconds_of(headers)
                 operation = await self.prepare(request)
                 _refuse_silent_subscription(operation, headers)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
             if scope["method"] == "GET" and operation.kind is OperationType.MUTATION:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            asked = Asked(operation, request.variables, headers, purpose, request_id, writes, address_of(scope))
+            whence = address_of(scope)
+            asked = Asked(operation, request.variables, headers, purpose, seconds, request_id, writes, whence)
             if operation.kind is OperationType.SUBSCRIPTION and not operation.errors:
                 return EventStream(self.streams, asked, who, receive, _headers(EVENT_STREAM))
             result = await _while_client_waits(self.execute(asked, who), receive)
@@ -183,7 +184,7 @@ class GraphQLApp:
             HttpError: the budget is spent, or the credentials are no longer good.
         """
         try:
-            async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
+            async with asyncio.timeout(asked.seconds):
                 if who.premise is not None and asked.prepared.kind is not OperationType.QUERY:
                     # What writes does so in other transactions than the one that looks at the premise.
                     who = Principal((await self.credentials.anew(asked.headers, asked.address)).actor)
@@ -225,7 +226,8 @@ class GraphQLApp:
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
         actor = asked.acting(who.actor)
-        async with self._reads.snapshot(actor.organization_id if actor else None, premise=who.premise) as snapshot:
+        whose = actor.organization_id if actor else None
+        async with self._reads.snapshot(whose, seconds=asked.seconds, premise=who.premise) as snapshot:
             context = Context(
                 snapshot=snapshot,
                 writes=asked.writes,

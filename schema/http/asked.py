@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
+
 from backend.core.actor import Actor, Purpose
 from backend.core.errors import BadUserInput
 from backend.db.writes import RequestWrites
@@ -11,12 +13,17 @@ from schema.http.messages import Headers, Scope
 from schema.usage.clients import client_of
 from schema.usage.ledger import UsageLedger
 
-_PURPOSE = "driftgraph-purpose"
+_PURPOSE, _DEADLINE = "driftgraph-purpose", "driftgraph-deadline-ms"
+_DIGITS = 9  # of milliseconds; more are a mistake
 _NAME_LENGTH = 200  # characters of an operation's name that the audit trail keeps
 
 
 class UnknownPurpose(BadUserInput):
     """The header {header} must be one of {known}."""
+
+
+class BadDeadline(BadUserInput):
+    """The header {header} must be a whole number of milliseconds, 1 or more and of at most {digits} digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class Asked:
     variables: dict[str, Any] | None
     headers: Headers
     purpose: str | None
+    seconds: float  # until its deadline, once it is carried out
     request_id: str
     writes: RequestWrites
     address: str
@@ -56,6 +64,20 @@ def purpose_of(headers: Headers) -> str | None:
     if text not in Purpose.__members__:
         raise UnknownPurpose(header=_PURPOSE, known=", ".join(Purpose))
     return text
+
+
+def seconds_of(headers: Headers) -> float:
+    """Seconds that the operation may take: what the request says, at most DRIFTGRAPH_DEADLINE_SECONDS.
+
+    Raises:
+        BadDeadline: it says something else.
+    """
+    text, most = headers.get(_DEADLINE), settings.ENVIRONMENT.deadline_seconds
+    if not text:
+        return most
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text)):
+        raise BadDeadline(header=_DEADLINE, digits=_DIGITS)
+    return min(most, int(text) / 1000)
 
 
 def address_of(scope: Scope) -> str:

@@ -15,7 +15,7 @@ from backend.db.writes import RequestWrites, WriteThreads
 from schema.errors import present
 from schema.execution.documents import Prepared
 from schema.execution.engine import Answer
-from schema.http.asked import Asked, address_of, purpose_of
+from schema.http.asked import Asked, address_of, purpose_of, seconds_of
 from schema.http.credentials import Credentials, Principal
 from schema.http.messages import Headers, HttpError, Receive, Scope, Send
 from schema.http.requests import GraphQLRequest, read_json, request_of
@@ -223,6 +223,7 @@ class Socket:
             variables=request.variables,
             headers=self._headers,
             purpose=purpose_of(self._headers),
+            seconds=seconds_of(self._headers),
             request_id=request_id,
             writes=RequestWrites(self._endpoint.writes),
             address=self._address,

@@ -13,23 +13,18 @@ from tests.serving import Serving, serving
 
 
 @pytest.fixture(scope="module")
-def hasty(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    deadline = str(leaving.DEADLINE_SECONDS)
-    with serving(database, tmp_path_factory.mktemp("hasty"), DRIFTGRAPH_DEADLINE_SECONDS=deadline) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def patient(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with serving(database, tmp_path_factory.mktemp("patient"), DRIFTGRAPH_DEADLINE_SECONDS="600") as found:
         yield found
 
 
-def test_a_deadline_stops_the_statement(hasty: Serving, database: str, organization: Organization) -> None:
+def test_the_deadline_of_a_request_stops_its_statement(
+    patient: Serving, database: str, organization: Organization
+) -> None:
     token = bearer(organization)
 
     with leaving.kept_table(server.url("owner", database), server.url("app", database)) as watcher:
-        _, body = leaving.late(hasty.url, token, watcher)
+        _, body = leaving.late(patient.url, token, watcher)
 
     [error] = json.loads(body)["errors"]
     assert (error["extensions"]["code"], error["extensions"]["retryable"]) == ("TIMEOUT", True)

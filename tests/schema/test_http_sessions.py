@@ -105,6 +105,29 @@ async def test_a_late_operation_ends_at_its_deadline(
     assert answer.json()["errors"][0]["extensions"]["retryable"] is True
 
 
+@pytest.mark.parametrize("way", ["auto"], indirect=True)
+@pytest.mark.parametrize(
+    ("deadline", "code"),
+    [("20", "TIMEOUT"), ("999999999", "TIMEOUT")]
+    + [(bad, "BAD_USER_INPUT") for bad in ("0", "1.5", "-1", "²", "9" * 10)],
+)
+async def test_a_request_may_have_less_time_but_not_more(
+    http: httpx.AsyncClient, organization: Organization, monkeypatch: pytest.MonkeyPatch, deadline: str, code: str
+) -> None:
+    cookie = await in_thread(_sign_in, organization, "ANALYST")
+    setting = 3600.0 if deadline == "20" else 0.05
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, deadline_seconds=setting))
+
+    async def dawdle(*_: Any, **__: Any) -> None:
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(Snapshot, "texts", dawdle)
+    headers = {**cookie, "driftgraph-deadline-ms": deadline.encode("latin-1")}
+    answer = await http.post("/graphql", json={"query": "{ payers { totalCount } }"}, headers=headers)
+
+    assert answer.json()["errors"][0]["extensions"]["code"] == code
+
+
 async def test_a_database_that_is_away_is_said_to_be() -> None:
     nowhere = Reads("postgresql://app@/nowhere?host=/nonexistent&connect_timeout=1", size=1)
 
