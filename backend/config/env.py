@@ -23,6 +23,7 @@ BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
 FIRST_KEY_ID = "1"
 """The id of the key DRIFTGRAPH_CLAIM_KEY."""
 _KEY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
+_ORIGIN_HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")  # as browsers write it
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
@@ -64,6 +65,7 @@ class Environment:
     introspection: str = "auto"  # on or off: whether the schema can be asked for; auto: on in development alone
     suggestions: bool = True  # "Did you mean ..." in errors; never where introspection is off
     document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 100 times that
+    cors_origins: str = ""  # such as https://app.example.org, by spaces: whose pages may ask, by token, from elsewhere
     write_threads: int = 8  # threads per process that run services
     write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then
     deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
@@ -178,6 +180,13 @@ def _check_web_address(name: str, url: str) -> None:
         raise BadSetting(name=name, reason="it must be http://host:port/graphql or https://host/graphql")
 
 
+def _check_origins(name: str, text: str) -> None:
+    for origin in text.split():
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not _ORIGIN_HOST.fullmatch(host):
+            raise BadSetting(name=name, reason="it must be origins such as https://app.example.org, between spaces")
+
+
 def _check_proxies(name: str, text: str) -> None:
     try:
         for one in text.split(",") if text else ():
@@ -243,6 +252,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
             reason = f"it must be {', '.join(words[:-1])} or {words[-1]}"
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
     _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
+    _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:

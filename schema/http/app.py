@@ -25,6 +25,7 @@ from schema.execution.engine import Answer, execute
 from schema.http.asked import Asked, address_of, purpose_of, seconds_of
 from schema.http.caching import cacheable
 from schema.http.credentials import Credentials, Principal
+from schema.http.cross_origin import preflight, share
 from schema.http.documents import Documents
 from schema.http.event_stream import EventStream, frames
 from schema.http.graphiql import page, static_file
@@ -102,18 +103,14 @@ class GraphQLApp:
             )
             response = _refusal(masked, request_id, headers)
         response.headers.setdefault("x-request-id", request_id)
+        share(response.headers, headers)
         await response.send(send, head=head)
 
     async def _respond(
         self, scope: Scope, receive: Receive, headers: Headers, request_id: str
     ) -> Response | EventStream:
-        path = scope["path"].rstrip("/")
-        if path.startswith(f"{PATH}/static/") and scope["method"] == "GET":
-            return static_file(path.removeprefix(f"{PATH}/static/"))
-        if path != PATH:
-            raise HttpError(404, "NOT_FOUND", "There is nothing at this address.")
-        if scope["method"] == "GET" and "text/html" in headers.get("accept") and not asks(scope["query_string"]):
-            return page()
+        if (shown := _for_browsers(scope, headers)) is not None:
+            return shown
         media_type = response_type(headers.get("accept"))
         if media_type is None:
             raise HttpError(
@@ -268,6 +265,18 @@ async def _while_client_waits(work: Awaitable[Answer], receive: Receive) -> Answ
         timer.cancel()
         if watcher is not None:
             watcher.cancel()
+
+
+def _for_browsers(scope: Scope, headers: Headers) -> Response | None:
+    """The answer to what asks no operation: a file, GraphiQL's page, whether another origin may ask; else None."""
+    path = scope["path"].rstrip("/")
+    if path.startswith(f"{PATH}/static/") and scope["method"] == "GET":
+        return static_file(path.removeprefix(f"{PATH}/static/"))
+    if path != PATH:
+        raise HttpError(404, "NOT_FOUND", "There is nothing at this address.")
+    if scope["method"] == "GET" and "text/html" in headers.get("accept") and not asks(scope["query_string"]):
+        return page()
+    return preflight(scope, headers)
 
 
 def _refuse_silent_subscription(operation: Prepared, headers: Headers) -> None:

@@ -181,7 +181,7 @@ def _session_key(cookie: str) -> str | None:
 def _refuse_foreign(headers: Headers) -> None:
     """A browser sends the session's cookie along with requests that another site makes.
 
-    JSON needs a preflight, which is never granted; a form with files does not, so it must carry a header that does.
+    JSON needs a preflight, which grants no cookie; a form with files needs none, so it must carry a header that does.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if (origin and origin.partition("://")[2] != headers.get("host")) or site in _OTHER_SITES:

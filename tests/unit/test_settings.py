@@ -143,6 +143,12 @@ def test_further_claim_keys_that_are_not_good_are_refused_and_not_repeated(pairs
     assert not any(pair.partition("=")[2] in caught.value.message for pair in pairs.split() if "=" in pair)
 
 
+@pytest.mark.parametrize("origins", ["*", "app.example.org", "https://app.example.org/", "https://a.org,https://b.org"])
+def test_origins_that_no_browser_sends_are_refused(origins: str) -> None:
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_CORS_ORIGINS"):
+        read_environment({**KEYS, "DRIFTGRAPH_CORS_ORIGINS": origins})
+
+
 def test_former_secret_keys_are_taken_and_default_ones_refused_in_production(tmp_path: Path) -> None:
     (tmp_path / "former").write_text(f"{'x' * 40}\n{'y' * 40}\n")
     source = {"DRIFTGRAPH_ENVIRONMENT": "production", **KEYS}
