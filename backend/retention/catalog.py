@@ -10,7 +10,9 @@ TRAIL = "audit_entry"
 """Outlives the organization; nothing in the product can remove what is in it."""
 
 _TABLES = """
-SELECT c.relname::text FROM pg_class c
+SELECT c.relname::text, EXISTS (
+    SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND p.proname = 'audit_change')
+  FROM pg_class c
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace ORDER BY 1
 """
@@ -28,6 +30,7 @@ class TenantTable:
 
     name: str
     own_references: tuple[str, ...]  # columns that refer to rows of the same table
+    audited: bool  # whether triggers tell the audit trail of what is deleted
 
 
 def tables_to_empty() -> list[TenantTable]:
@@ -38,14 +41,14 @@ def tables_to_empty() -> list[TenantTable]:
     """
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
-        names = [name for (name,) in cursor.fetchall() if name != TRAIL]
+        audited = {name: is_audited for name, is_audited in cursor.fetchall() if name != TRAIL}
         cursor.execute(_REFERENCES)
         references = cursor.fetchall()
-    order: TopologicalSorter[str] = TopologicalSorter({name: set() for name in names})
+    order: TopologicalSorter[str] = TopologicalSorter({name: set() for name in audited})
     own: dict[str, list[str]] = defaultdict(list)
     for referring, referred, column in references:
         if referring == referred:
             own[referring].append(column)
-        elif {referring, referred} <= set(names):
+        elif {referring, referred} <= audited.keys():
             order.add(referred, referring)
-    return [TenantTable(name, tuple(own[name])) for name in order.static_order()]
+    return [TenantTable(name, tuple(own[name]), audited[name]) for name in order.static_order()]

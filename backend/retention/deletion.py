@@ -38,6 +38,7 @@ ROWS_AT_ONCE = 1_000
 SEAL_ATTEMPTS, SEAL_PAUSE = 120, 0.5  # s
 _SPOOLING = "import_batch"
 _OWN = "WHERE organization_id = %s"
+_DELETE = "delete"  # as the triggers of the change audit call it
 
 # An entry is not sealed if it is newer than the last seal, be it that another cluster wrote it.
 _UNSEALED = """
@@ -50,7 +51,7 @@ _LAST_SEAL = """
 SELECT seq, hash, decode(organization_roots -> %(key)s::text ->> 1, 'hex') FROM audit_seal
 WHERE jsonb_exists(organization_roots, %(key)s::text) ORDER BY seq DESC LIMIT 1
 """
-# The triggers of the change audit have counted, also for a command that was interrupted.
+# The entries have counted, also for a command that was interrupted.
 _DELETED = """
 SELECT object_type, sum(object_count)::bigint FROM audit_entry
 WHERE organization_id = %s AND action = 'delete' AND purpose = %s AND at >= %s GROUP BY 1 ORDER BY 1
@@ -154,7 +155,7 @@ def _finish(
         # From here on a row of the organization can be added by nobody: its foreign key waits for this lock.
         Organization.objects.select_for_update().get(id=organization.id)
         for table in tables:
-            cursor.execute(f"DELETE FROM {table.name} {_OWN}", [organization.id])
+            _delete(actor, table, _OWN, organization.id)
         certificate = _certificate(organization, begun, unused, reason=reason, operator=operator)
         certificate.save(force_insert=True)
         record(
@@ -226,8 +227,17 @@ def _empty(actor: Actor, table: TenantTable, at_once: int) -> int:
                 spool_path(key).unlink(missing_ok=True)
         for column in table.own_references:
             cursor.execute(f"UPDATE {table.name} SET {column} = NULL WHERE {column} = ANY(%s)", [ids])
-        cursor.execute(f"DELETE FROM {table.name} WHERE id = ANY(%s)", [ids])
-        return int(cursor.rowcount)
+        return _delete(actor, table, "WHERE id = ANY(%s)", ids)
+
+
+def _delete(actor: Actor, table: TenantTable, where: str, value: object) -> int:
+    """How many rows were deleted; the trail has an entry of them, by triggers or, where a table has none, by hand."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {table.name} {where}", [value])
+        deleted = int(cursor.rowcount)
+    if deleted and not table.audited:
+        record(actor=actor, action=_DELETE, object_type=table.name, object_count=deleted)
+    return deleted
 
 
 def _unused_keys(actor: Actor, names: list[str]) -> list[str]:
