@@ -24,6 +24,7 @@ FIRST_KEY_ID = "1"
 """The id of the key DRIFTGRAPH_CLAIM_KEY."""
 _KEY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 _ORIGIN_HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")  # as browsers write it
+_TOKEN = re.compile(r"[!-~]*")  # what a header can carry
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
 
@@ -173,7 +174,7 @@ def _cast(name: str, kind: type[Any], text: str) -> Any:
 def _check_web_address(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isascii()
     except ValueError:
         is_good = False
     if not is_good:
@@ -244,6 +245,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         name = PREFIX + field.name.upper()
         if (text := _text(name, source)) != "":
             values[field.name] = _cast(name, cast("type[Any]", field.type), text)
+    if "report_token" in values:
+        values["report_token"] = values["report_token"].strip()
     settings = Environment(**values)
     if settings.port > MAX_PORT:
         raise BadSetting(name="DRIFTGRAPH_PORT", reason=f"it must be at most {MAX_PORT}")
@@ -255,6 +258,9 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
+    if not _TOKEN.fullmatch(settings.report_token):
+        reason = "it must be one word of ASCII characters"
+        raise BadSetting(name="DRIFTGRAPH_REPORT_TOKEN", reason=reason)
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
         raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
     _check_claim_keys(settings)

@@ -50,8 +50,9 @@ def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
         ({"ENVIRONMENT": "production"}, "DRIFTGRAPH_SECRET_KEY has its development value."),
         ({"REPORT_URL": "file:///etc/passwd"}, "DRIFTGRAPH_REPORT_URL is not valid: it must be http://"),
         ({"REPORT_URL": "http://[::1/graphql"}, "DRIFTGRAPH_REPORT_URL is not valid: it must be http://"),
+        ({"REPORT_URL": "http://h\N{EURO SIGN}/graphql"}, "DRIFTGRAPH_REPORT_URL is not valid: it must be http://"),
     ],
-    ids=["range", "type", "default-key", "scheme", "address"],
+    ids=["range", "type", "default-key", "scheme", "address", "characters"],
 )
 def test_a_setting_that_is_not_valid_is_named(variables: dict[str, str], message: str) -> None:
     assert refused("serve", **variables).startswith(message)

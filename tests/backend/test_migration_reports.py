@@ -22,6 +22,7 @@ from backend.accounts.services import secret_hash
 from backend.agents.models import AgentRun, Finding
 from backend.agents.reports import keep, kept
 from backend.agents.sarif import read_sarif
+from backend.config.env import BadSetting, read_environment
 from backend.core.tenancy import acting_for
 from backend.db.bootstrap import create_database
 from backend.migration_safety.sarif import Run
@@ -156,6 +157,15 @@ def test_a_token_that_is_not_good_is_named_and_loses_nothing(
 
     assert len(kept()) == 3
     assert runs_of(organization) == []
+
+
+@pytest.mark.parametrize("token", ["dg_hidden\nX-Other: 1", "dg_hidden\N{EURO SIGN}", "dg_hidden dg_hidden"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(token: str) -> None:
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_REPORT_TOKEN is not valid: it must be one word") as refused:
+        read_environment({"DRIFTGRAPH_REPORT_TOKEN": token})
+
+    assert "hidden" not in str(refused.value)
+    assert read_environment({"DRIFTGRAPH_REPORT_TOKEN": " dg_x\r\n"}).report_token == "dg_x"
 
 
 def test_what_the_server_does_not_take_stays_and_does_not_hold_up_the_others(
