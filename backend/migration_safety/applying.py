@@ -1,5 +1,6 @@
 """Applies migrations as `migrate_safely` does and as a rehearsal must see it."""
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -9,15 +10,28 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
+from psycopg.pq import TransactionStatus
 
 from backend.migration_safety.locking import ATTEMPTS, LOCK_TIMEOUT_MS, lock_timeout, with_retries
 
+# Whoever makes an index holds this lock on its table to the end. pg_stat_progress_create_index would show the work of
+# other roles to superusers alone; what has no user is autovacuum, which holds the same lock and makes no index.
 INVALID_INDEXES = """
 SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
 WHERE NOT x.indisvalid AND i.relnamespace = current_schema()::regnamespace AND i.relkind = 'i'
-  AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = x.indexrelid)
+  AND NOT EXISTS (
+    SELECT 1 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.relation = x.indrelid AND l.database = a.datid AND l.granted
+      AND l.mode = 'ShareUpdateExclusiveLock' AND a.usesysid IS NOT NULL AND l.pid <> pg_backend_pid()
+  )
 ORDER BY 1
 """
+# PostgreSQL executes these alone, so nothing in the same text is meant; their locks let reads and writes pass.
+_INDEX_CONCURRENTLY = re.compile(
+    r"(\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(CREATE\s+(UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s*(\([^)]*\)\s*)?(INDEX|TABLE))\s+CONCURRENTLY\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def apply(
@@ -34,18 +48,30 @@ def apply(
 
     It waits at most `limit` milliseconds for each lock and is tried again until it gets them; None leaves the waiting
     as the session has it and tries once, as Django's `migrate`. What an interrupted attempt may have left of a
-    migration outside of a transaction is resumed by operations that look before they act.
+    migration outside of a transaction is resumed by operations that look before they act; INVALID indexes are dropped
+    for those that do not. An index that is made or dropped CONCURRENTLY waits without limit: giving up would leave it
+    INVALID.
 
     Raises:
         LocksNotToBeHad: other transactions held the locks at every attempt.
     """
+
+    is_first = True
 
     def once() -> ProjectState:
         work = MigrationExecutor.unapply_migration if backward else MigrationExecutor.apply_migration
         found: ProjectState = work(executor, state.clone(), migration)
         return found
 
+    def again(attempt: int) -> None:
+        nonlocal is_first
+        is_first = False
+        if on_wait is not None:
+            on_wait(attempt)
+
     def whole() -> ProjectState:
+        if not is_first and not migration.atomic:
+            drop_invalid_indexes(executor.connection)
         # Django records what it takes back after the transaction that did it: a process that is killed in between
         # would take it back twice.
         with transaction.atomic(using=executor.connection.alias) if migration.atomic and backward else nullcontext():
@@ -53,8 +79,19 @@ def apply(
 
     if limit is None:
         return once()
-    with lock_timeout(executor.connection, limit):
-        return with_retries(whole, attempts=attempts, on_wait=on_wait)
+    with lock_timeout(executor.connection, limit), executor.connection.execute_wrapper(_unlimited_concurrently):
+        return with_retries(whole, attempts=attempts, on_wait=again)
+
+
+def _unlimited_concurrently(
+    execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
+    connection: BaseDatabaseWrapper = context["connection"]
+    is_alone = connection.connection.info.transaction_status is TransactionStatus.IDLE
+    if not is_alone or not _INDEX_CONCURRENTLY.match(str(sql)):
+        return execute(sql, params, many, context)
+    with lock_timeout(connection, 0):
+        return execute(sql, params, many, context)
 
 
 class PatientExecutor(MigrationExecutor):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error as DatabaseError
 from django.db.utils import OperationalError
+from psycopg.pq import TransactionStatus
 
 LOCK_TIMEOUT_MS = 100  # what live statements may have to wait behind ours
 LOCK_TIMEOUT_LIMIT_MS = 500  # more than this counts as no limit
@@ -69,8 +70,15 @@ def lock_timeout(connection: BaseDatabaseWrapper, milliseconds: int) -> Iterator
     try:
         yield
     finally:
-        if connection.connection is not None and not connection.needs_rollback:
+        if _answers(connection):
             _set(connection, before)
+
+
+def _answers(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the session takes a statement: it is not lost, and in no transaction that has failed."""
+    if connection.connection is None or connection.needs_rollback:
+        return False
+    return connection.connection.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS)
 
 
 def _setting(connection: BaseDatabaseWrapper) -> Any:

@@ -51,9 +51,10 @@ def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None
     `say` is told what `BASE` stands for.
 
     Raises:
-        CommandError: there is no such migration or revision.
+        CommandError: there is no such migration or revision, or an app has several last migrations.
     """
     loader = MigrationLoader(None)
+    refuse_conflicts(loader)
     if names:
         return frozenset(_named(loader, name) for name in names)
     if since is not None:
@@ -65,6 +66,17 @@ def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None
         return frozenset(key for key, path in own.items() if path in changed)
     applied = MigrationLoader(owner_connection()).applied_migrations
     return frozenset(loader.graph.nodes.keys() - applied.keys())
+
+
+def refuse_conflicts(loader: MigrationLoader) -> None:
+    """Returns where every app has one last migration: of several, each would be judged and applied without the others.
+
+    Raises:
+        CommandError: an app has several.
+    """
+    for app, names in sorted(loader.detect_conflicts().items()):
+        found = f"{app} has several last migrations: {', '.join(sorted(names))}. Let one depend on the other"
+        raise CommandError(f"{found}, or merge them: python manage.py makemigrations --merge", returncode=2)
 
 
 def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:

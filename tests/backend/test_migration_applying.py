@@ -1,17 +1,26 @@
 """migrate_safely waits shortly, says for whom, and goes on where it was interrupted."""
 
 import io
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
+from django.contrib.postgres.operations import AddIndexConcurrently
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import connections, migrations, models
 from django.db.migrations.recorder import MigrationRecorder
 
+from backend.migration_safety.applying import apply
 from backend.migration_safety.scratch import Scratch, redirected, scratch_database
+from benchmarks.migrations.shop import Case, shop
+from tests import server
+from tests.backend.migration_files import migrations_of_sessions
+from tests.backend.workers import until
 
 
 @pytest.fixture
@@ -70,6 +79,77 @@ def test_what_a_concurrent_index_left_invalid_goes_first(empty: Scratch) -> None
         assert owner.execute("SELECT to_regclass('twice_idx')").fetchone() == (None,)
 
 
+@contextmanager
+def _open_writer(address: str, table: str, *, then: str = "") -> Iterator[psycopg.Connection]:
+    """A transaction that has written to a table and ends as soon as an index on it is in the making; `then` is its
+    last statement. The connection looks on."""
+    with psycopg.connect(address, autocommit=True) as onlooker, psycopg.connect(address) as writer:
+        writer.execute("SET deadlock_timeout = '1min'")
+        writer.execute(f"DELETE FROM {table} WHERE false")
+
+        def end() -> None:
+            until(lambda: onlooker.execute(_WAITS).fetchone() is not None)
+            writer.execute(then or "SELECT 1")
+            writer.commit()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        yield onlooker
+        ending.join()
+
+
+_WAITS = (
+    "SELECT FROM pg_stat_activity WHERE query LIKE '%CREATE INDEX%' AND wait_event_type = 'Lock'"
+    " AND datname = current_database()"
+)
+_IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+
+
+@pytest.mark.parametrize("then", ["", "LOCK TABLE shop_order IN SHARE MODE"], ids=["waits", "deadlock"])
+def test_any_concurrent_index_waits_for_writers_and_leaves_nothing_that_the_next_attempt_meets(
+    database: str, then: str
+) -> None:
+    """Whether it is an operation of this project, of Django or SQL."""
+    create = "-- by code\nCREATE INDEX CONCURRENTLY shop_code_idx ON shop_order (code)"
+    index = models.Index(fields=["status"], name="shop_of_django_idx")
+    for operation, name in (
+        (migrations.RunSQL(create, "DROP INDEX CONCURRENTLY shop_code_idx"), "shop_code_idx"),
+        (AddIndexConcurrently("order", index), "shop_of_django_idx"),
+    ):
+        migration = Case("m", [operation], atomic=False).migration()
+        with shop() as (rehearsal, before):
+            superuser = server.url("postgres", rehearsal.connection.settings_dict["NAME"])
+            attempts: list[int] = []
+            with _open_writer(superuser, "shop_order", then=then) as onlooker:
+                apply(rehearsal.executor, before, migration, limit=1, on_wait=attempts.append)
+
+                assert onlooker.execute(_IS_VALID, [name]).fetchone() == (True,)
+            assert bool(attempts) is bool(then)
+
+
+def test_an_index_that_another_role_is_making_is_left_alone(empty: Scratch) -> None:
+    _migrate("contenttypes", "0001")
+    superuser = server.url("postgres", connections["owner"].settings_dict["NAME"])
+    with psycopg.connect(superuser, autocommit=True) as dba, psycopg.connect(superuser) as writer:
+        dba.execute("CREATE TABLE busy AS SELECT 1 AS a")
+        dba.execute("ALTER TABLE busy OWNER TO owner")
+        writer.execute("DELETE FROM busy")
+        create = "CREATE INDEX CONCURRENTLY busy_idx ON busy (a)"
+        making = threading.Thread(target=dba.execute, args=[create])
+        making.start()
+        with connections["owner"].cursor() as cursor:
+            cursor.execute(_IS_VALID, ["busy_idx"])
+            while cursor.fetchone() != (False,):
+                cursor.execute(_IS_VALID, ["busy_idx"])
+
+        said = _migrate("contenttypes")
+        writer.rollback()
+        making.join()
+
+        assert "dropped" not in said
+        assert dba.execute(_IS_VALID, ["busy_idx"]).fetchone() == (True,)
+
+
 def test_one_at_a_time(empty: Scratch) -> None:
     with psycopg.connect(empty.owner) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [0x6D69_6772_7361_6665])
@@ -84,6 +164,60 @@ def test_one_at_a_time(empty: Scratch) -> None:
         _migrate("contenttypes", "00")
     assert _migrate("contenttypes", "zero").splitlines()[-1] == "2 done"
     assert _migrate("contenttypes", "zero").splitlines() == ["Nothing to apply."]
+
+
+def test_an_app_that_is_none_is_not_called_done(empty: Scratch) -> None:
+    for app in ("nosuchapp", "core"):
+        with pytest.raises(CommandError, match=f"There is no app {app} with migrations") as refused:
+            _migrate(app)
+        assert refused.value.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["--attempts", "0"], ["--attempts", "some"], ["--lock-timeout", "-1"], ["--lock-timeout", "0"]]
+)
+def test_limits_that_are_none_are_refused(empty: Scratch, words: list[str]) -> None:
+    with pytest.raises(CommandError, match=f"argument {words[0]}: it must be a whole number from 1"):
+        _migrate(*words)
+
+
+@pytest.fixture
+def slow(empty: Scratch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[psycopg.Connection]:
+    """A migration of sessions that makes an index which does not come to its end. The connection looks on."""
+    operations = 'migrations.RunSQL("CREATE INDEX CONCURRENTLY busy_idx ON busy (a)", migrations.RunSQL.noop)'
+    migrations_of_sessions(monkeypatch, tmp_path, {"0001_slow": f"atomic = False\n    operations = [{operations}]"})
+    superuser = server.url("postgres", connections["owner"].settings_dict["NAME"])
+    with psycopg.connect(superuser, autocommit=True) as onlooker, psycopg.connect(superuser) as writer:
+        onlooker.execute("CREATE TABLE busy AS SELECT 1 AS a")
+        onlooker.execute("ALTER TABLE busy OWNER TO owner")
+        writer.execute("DELETE FROM busy")
+        yield onlooker
+
+
+def test_a_connection_that_is_lost_is_said_to_be_that_of_the_owner(slow: psycopg.Connection) -> None:
+    def end() -> None:
+        until(lambda: slow.execute(_WAITS).fetchone() is not None)
+        slow.execute(_WAITS.replace("SELECT FROM", "SELECT pg_terminate_backend(pid) FROM"))
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with pytest.raises(CommandError, match="The connection owner to the database failed: terminating connection"):
+        _migrate("sessions")
+    ending.join()
+
+
+def test_an_interruption_is_a_sentence(slow: psycopg.Connection) -> None:
+    def end() -> None:
+        until(lambda: slow.execute(_WAITS).fetchone() is not None)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with pytest.raises(CommandError, match="Interrupted: run it again") as interrupted:
+        _migrate("sessions")
+    ending.join()
+
+    assert interrupted.value.returncode == 130
 
 
 def test_it_waits_for_another_if_told_so(empty: Scratch) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db.migrations.loader import MigrationLoader
 
 from backend.migration_safety.selection import changed_files, choose, path_of, released
 from tests import server
+from tests.backend.migration_files import migrations_of_sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -95,6 +97,20 @@ def test_without_a_base_it_is_every_migration_of_the_project_and_none_of_a_libra
     assert said == [
         "git knows neither main nor a tag here (a shallow clone, or no repository): all migrations of the project"
     ]
+
+
+@pytest.mark.parametrize("name", ["lint_migrations", "rehearse_migrations", "migrate_safely"])
+def test_several_last_migrations_are_refused(
+    database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    after = 'dependencies = [("sessions", "0001_initial")]'
+    leaves = {"0001_initial": "pass", "0002_one": after, "0002_other": after}
+    migrations_of_sessions(monkeypatch, tmp_path, leaves)
+
+    with pytest.raises(CommandError, match="sessions has several last migrations: 0002_one, 0002_other") as refused:
+        call_command(name)
+
+    assert refused.value.returncode == 2
 
 
 def test_every_migration_of_the_project_passes_the_linter(database: str, tmp_path: Path) -> None:
