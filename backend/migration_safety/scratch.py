@@ -61,7 +61,7 @@ def owner_connection() -> BaseDatabaseWrapper:
     try:
         return connections[options()["OWNER"]]
     except ConnectionDoesNotExist:
-        raise CommandError(options()["OWNER_MISSING"]) from None
+        raise CommandError(options()["OWNER_MISSING"], returncode=2) from None
 
 
 def scratch_database() -> AbstractContextManager[Scratch]:

@@ -140,6 +140,44 @@ def test_every_migration_of_the_project_passes_its_rehearsal(database: str, tmp_
     assert accepted == {("audit.0002_append_only", "old-statement-fails")}
 
 
+def ended(*words: str, **variables: str) -> tuple[int, str]:
+    """Exit code and standard error of manage.py."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["lint_migrations", "rehearse_migrations"])
+def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(database: str, tmp_path: Path, command: str) -> None:
+    app, owner = server.url("app", database), server.url("owner", database)
+    nowhere, no_database = "postgresql://owner@127.0.0.1:1/x", server.url("owner", "not_there")
+    drift = "drift.0003"
+    expected = {
+        "Set DRIFTGRAPH_OWNER_DATABASE_URL": ended(command, drift, DATABASE_URL=app),
+        "connection refused": ended(command, drift, DATABASE_URL=app, OWNER_DATABASE_URL=nowhere),
+        '"not_there" does not exist': ended(command, drift, DATABASE_URL=app, OWNER_DATABASE_URL=no_database),
+        "not_there/answer": ended(
+            command,
+            *(drift, "--output", str(tmp_path / "not_there/answer")),
+            *(["--rows", "200"] if command == "rehearse_migrations" else []),
+            DATABASE_URL=app,
+            OWNER_DATABASE_URL=owner,
+        ),
+    }
+    if command == "rehearse_migrations":
+        expected['The user "app" may not'] = ended(command, drift, DATABASE_URL=app, OWNER_DATABASE_URL=app)
+
+    for reason, (code, said) in expected.items():
+        assert (code, reason.lower() in said.lower(), "Traceback" in said) == (2, True, False), said
+
+
 def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, tmp_path: Path) -> None:
     """In a shallow clone, as CI makes it, in which a branch changes a migration in the middle."""
     clone = tmp_path / "clone"
@@ -151,7 +189,7 @@ def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, t
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
     addresses = {"DATABASE_URL": server.url("app", database), "OWNER_DATABASE_URL": server.url("owner", database)}
 
-    ended = subprocess.run(
+    linted = subprocess.run(
         [sys.executable, "manage.py", "lint_migrations", "--since", "--format", "json"],
         cwd=clone,
         env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in addresses.items()}},
@@ -160,8 +198,8 @@ def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, t
         check=False,
     )
 
-    assert (ended.returncode, "migrations since main" in ended.stderr) == (1, True)
-    answer = json.loads(ended.stdout)
+    assert (linted.returncode, "migrations since main" in linted.stderr) == (1, True)
+    answer = json.loads(linted.stdout)
     assert answer["migrations"] == 1
     assert {item["migration"] for item in answer["findings"]} == {"drift.0002_detection_run_what_if"}
     assert "default-without-db-default" in {item["rule"] for item in answer["findings"]}

@@ -9,7 +9,7 @@ from backend.migration_safety.locking import LOCK_TIMEOUT_MS
 from backend.migration_safety.rehearsal.engine import ROWS, Rehearsal
 from backend.migration_safety.rehearsal.synthetic import unique_keys
 from backend.migration_safety.rehearsal.verdict import Report
-from backend.migration_safety.scratch import redirected, scratch_database
+from backend.migration_safety.scratch import owner_connection, redirected, scratch_database
 from backend.migration_safety.selection import Key, keys, plan
 
 
@@ -23,7 +23,11 @@ def rehearse(
     """One report for each migration, in the order of their execution.
 
     After one that fails the others are reported as failed too: they cannot be rehearsed.
+
+    Raises:
+        CommandError: the connection that migrations use is not configured.
     """
+    owner_connection()
     reports: list[Report] = []
     with scratch_database() as scratch, redirected(scratch) as connection:
         executor = MigrationExecutor(connection)

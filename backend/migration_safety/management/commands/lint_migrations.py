@@ -14,12 +14,13 @@ from backend.migration_safety import selection
 from backend.migration_safety.lint.lint import lint
 from backend.migration_safety.lint.presentation import as_json, as_text
 from backend.migration_safety.lint.squawk import PACKAGE, NoSquawk
+from backend.migration_safety.outcome import could_not_be_done
 from backend.migration_safety.sarif import Finding, Run, deliver
 from backend.migration_safety.scratch import owner_connection
 
 
 class Command(BaseCommand):
-    """Exit code 0: nothing that has no reason; 1: something; 2: squawk is not installed, or no such migration."""
+    """Exit code 0: nothing that has no reason; 1: something; 2: it could not be done."""
 
     help = (
         "Reads migrations: their SQL with squawk, their operations with rules of its own. Without arguments: those that"
@@ -39,12 +40,12 @@ class Command(BaseCommand):
             " is inconclusive",
         )
 
+    @could_not_be_done()
     def handle(self, *_args: Any, **options: Any) -> None:
         """Lints.
 
         Raises:
-            CommandError: squawk is not installed, or no such migration.
-            OperationalError: there is no database, and no report that could say so.
+            CommandError: squawk is not installed, no such migration, or no database and no report that could say so.
         """
         run = Run("lint_migrations", tools=[PACKAGE])
         chosen = selection.choose(options["migrations"], options["since"], say=self.stderr.write)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from backend.migration_safety import selection
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS
+from backend.migration_safety.outcome import could_not_be_done
 from backend.migration_safety.rehearsal.engine import LEAST_ROWS, ROWS
 from backend.migration_safety.rehearsal.presentation import located, metrics, table
 from backend.migration_safety.rehearsal.run import rehearse
@@ -17,7 +18,7 @@ from backend.migration_safety.sarif import Run, deliver
 
 
 class Command(BaseCommand):
-    """Exit code 0: all pass; 1: one does not; 2: nothing could be rehearsed."""
+    """Exit code 0: all pass; 1: one does not; 2: it could not be done."""
 
     help = (
         "Runs migrations forward, backward and forward on a throw-away database with synthetic rows, under the"
@@ -38,11 +39,13 @@ class Command(BaseCommand):
         parser.add_argument("--output", type=Path, help="a file for the answer, instead of standard output")
         parser.add_argument("--report", action="store_true", help="keep what was found as an agent run")
 
+    @could_not_be_done()
     def handle(self, *_args: Any, **options: Any) -> None:
         """Rehearses.
 
         Raises:
-            CommandError: no such migration, or too few rows to tell a scan from a look at the catalog.
+            CommandError: no such migration, too few rows to tell a scan from a look at the catalog, or no
+                database can be made.
         """
         if options["rows"] < LEAST_ROWS:
             raise CommandError(f"--rows must be at least {LEAST_ROWS}.", returncode=2)
