@@ -1,10 +1,12 @@
 """Which migrations a command is about: named ones, those new since a git revision, or those not yet applied."""
 
 import inspect
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
@@ -58,11 +60,13 @@ def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None
     if names:
         return frozenset(_named(loader, name) for name in names)
     if since is not None:
-        reference = since or released()
+        own = {key: path for key, path in _paths(loader).items() if _LIBRARIES.isdisjoint(path.parts)}
+        # Not where the command is called: that may be another repository, which knows none of them.
+        folder = Path(os.path.commonpath([path.parent for path in own.values()])) if own else Path.cwd()
+        reference = since or released(folder)
         if not since:
             say(f"migrations since {reference}" if reference else _NO_BASE)
-        own = {key: path for key, path in _paths(loader).items() if _LIBRARIES.isdisjoint(path.parts)}
-        changed = changed_files(reference) if reference else own.values()
+        changed = changed_files(reference, folder) if reference else own.values()
         return frozenset(key for key, path in own.items() if path in changed)
     applied = MigrationLoader(owner_connection()).applied_migrations
     return frozenset(loader.graph.nodes.keys() - applied.keys())
@@ -101,39 +105,42 @@ def _paths(loader: MigrationLoader) -> dict[Key, Path]:
     return {key: path_of(migration) for key, migration in loader.graph.nodes.items()}
 
 
-def released() -> str | None:
+def released(folder: Path) -> str | None:
     """The git revision that new migrations are compared with: main, here or at the origin; the last tag where main is
-    what is checked out; None where there is neither, as in a shallow clone.
+    what is checked out; None where there is neither, as in a shallow clone. `folder` is in the repository.
     """
+    git = partial(_git, cwd=folder)
     try:
-        here, branch = _git("rev-parse", "HEAD"), _git("rev-parse", "--abbrev-ref", "HEAD").strip()
+        here, branch = git("rev-parse", "HEAD"), git("rev-parse", "--abbrev-ref", "HEAD").strip()
     except CommandError:
         return None
     on_a_branch = branch not in ("HEAD", *_MAIN)  # HEAD: a commit by itself, which may be that of main
     for name in _MAIN:
         with suppress(CommandError):
-            if _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") != here or on_a_branch:
+            if git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") != here or on_a_branch:
                 return name
     with suppress(CommandError):
-        return _git("describe", "--tags", "--abbrev=0").strip()
+        return git("describe", "--tags", "--abbrev=0").strip()
     return None
 
 
-def changed_files(since: str) -> frozenset[Path]:
-    """The files that are new or different since a git revision, those that git does not know yet included.
+def changed_files(since: str, folder: Path) -> frozenset[Path]:
+    """The files of the repository of a folder that are new or different since a git revision, those that git does not
+    know yet included.
 
     Raises:
         CommandError: no git, no repository or no such revision.
     """
-    top = Path(_git("rev-parse", "--show-toplevel").strip())
-    listed = _git("diff", "--name-only", "--diff-filter=AMR", "-z", f"{since}", "--", cwd=top)
+    top = Path(_git("rev-parse", "--show-toplevel", cwd=folder).strip())
+    commit = _git("rev-parse", "--verify", "--end-of-options", f"{since}^{{commit}}", cwd=top).strip()
+    listed = _git("diff", "--name-only", "--diff-filter=AMR", "-z", commit, "--", cwd=top)
     listed += _git("ls-files", "--others", "--exclude-standard", "-z", cwd=top)
     return frozenset((top / name).resolve() for name in listed.split("\0") if name)
 
 
-def _git(*arguments: str, cwd: Path | None = None) -> str:
+def _git(*arguments: str, cwd: Path) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; git takes the revision as one argument
+        done = subprocess.run(  # noqa: S603 - no shell; no option can be made of a revision
             ["git", *arguments],  # noqa: S607 - whichever git the developer uses
             cwd=cwd,
             capture_output=True,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,14 +31,32 @@ def commit(folder: Path, name: str) -> None:
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one commit on main, which is the working directory."""
+def repository(tmp_path: Path) -> Path:
+    """A repository with one commit on main."""
     folder = tmp_path / "repository"
     folder.mkdir()
     git(folder, "init", "-qb", "main")
     commit(folder, "first")
-    monkeypatch.chdir(folder)
     return folder
+
+
+def ended(*words: str, cwd: Path = ROOT, **variables: str) -> tuple[int, str, str]:
+    """Exit code, answer and messages of manage.py."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=cwd,
+        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def addresses(database: str) -> dict[str, str]:
+    """The settings of a database."""
+    return {"DATABASE_URL": server.url("app", database), "OWNER_DATABASE_URL": server.url("owner", database)}
 
 
 def own_migrations() -> set[tuple[str, str]]:
@@ -46,34 +65,27 @@ def own_migrations() -> set[tuple[str, str]]:
 
 
 def test_a_branch_is_compared_with_main_and_main_with_the_last_tag(repository: Path) -> None:
-    nothing_released = released()
+    nothing_released = released(repository)
     git(repository, "tag", "v1")
     commit(repository, "second")
-    on_main = released()
+    on_main = released(repository)
     git(repository, "checkout", "-q", "--detach")
-    by_itself = released()
+    by_itself = released(repository)
     git(repository, "checkout", "-qb", "feature")
-    begun = released()
+    begun = released(repository)
     commit(repository, "third")
 
-    assert (nothing_released, on_main, by_itself, begun, released()) == (None, "v1", "v1", "main", "main")
+    assert (nothing_released, on_main, by_itself, begun, released(repository)) == (None, "v1", "v1", "main", "main")
 
 
-def test_a_clone_compares_with_main_of_its_origin_if_it_has_that(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clone_compares_with_main_of_its_origin_if_it_has_that(repository: Path, tmp_path: Path) -> None:
     git(repository, "checkout", "-qb", "feature")
     commit(repository, "second")
     whole, shallow = tmp_path / "whole", tmp_path / "shallow"
     git(tmp_path, "clone", "-q", "--branch", "feature", str(repository), str(whole))
     git(tmp_path, "clone", "-q", "--depth", "1", "--branch", "feature", f"file://{repository}", str(shallow))
 
-    found = []
-    for folder in (whole, shallow, tmp_path):
-        monkeypatch.chdir(folder)
-        found.append(released())
-
-    assert found == ["origin/main", None, None]
+    assert [released(folder) for folder in (whole, shallow, tmp_path)] == ["origin/main", None, None]
 
 
 def test_what_is_not_committed_yet_counts(repository: Path) -> None:
@@ -81,22 +93,41 @@ def test_what_is_not_committed_yet_counts(repository: Path) -> None:
     (repository / "new").write_text("new")
     commit(repository, "second")
 
-    assert {path.name for path in changed_files("HEAD~1")} == {"first", "new", "second"}
-    assert {path.name for path in changed_files("HEAD")} == {"first", "new"}
+    assert {path.name for path in changed_files("HEAD~1", repository)} == {"first", "new", "second"}
+    assert {path.name for path in changed_files("HEAD", repository)} == {"first", "new"}
+
+
+@pytest.mark.parametrize("reference", ["--output=written", "no_such_branch", "HEAD:first"])
+def test_what_is_no_revision_is_refused(repository: Path, reference: str) -> None:
+    with pytest.raises(CommandError, match="git rev-parse: ") as refused:
+        changed_files(reference, repository)
+
+    assert refused.value.returncode == 2
+    assert not (repository / "written").exists()
+
+
+def test_the_repository_is_that_of_the_migrations_wherever_the_command_is_called(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "tag", "of_another_project")
+    monkeypatch.chdir(repository)
+
+    with pytest.raises(CommandError, match="git rev-parse: "):
+        choose([], "of_another_project", say=print)
 
 
 def test_without_a_base_it_is_every_migration_of_the_project_and_none_of_a_library(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    said: list[str] = []
+    """In a copy of the project that is no repository."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{ROOT}", str(clone))
+    shutil.rmtree(clone / ".git")
 
-    chosen = choose([], "", say=said.append)
+    code, answer, said = ended("lint_migrations", "--since", "--format", "json", cwd=clone, **addresses(database))
 
-    assert chosen == own_migrations()
-    assert said == [
-        "git knows neither main nor a tag here (a shallow clone, or no repository): all migrations of the project"
-    ]
+    assert (code, json.loads(answer)["migrations"]) == (0, len(own_migrations()))
+    assert "git knows neither main nor a tag here (a shallow clone, or no repository): all migrations" in said
 
 
 @pytest.mark.parametrize("name", ["lint_migrations", "rehearse_migrations", "migrate_safely"])
@@ -140,23 +171,9 @@ def test_every_migration_of_the_project_passes_its_rehearsal(database: str, tmp_
     assert accepted == {("audit.0002_append_only", "old-statement-fails")}
 
 
-def ended(*words: str, **variables: str) -> tuple[int, str]:
-    """Exit code and standard error of manage.py."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
-    done = subprocess.run(
-        [sys.executable, "manage.py", *words],
-        cwd=ROOT,
-        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
-
-
 @pytest.mark.parametrize("command", ["lint_migrations", "rehearse_migrations"])
 def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(database: str, tmp_path: Path, command: str) -> None:
-    app, owner = server.url("app", database), server.url("owner", database)
+    app = server.url("app", database)
     nowhere, no_database = "postgresql://owner@127.0.0.1:1/x", server.url("owner", "not_there")
     drift = "drift.0003"
     expected = {
@@ -167,14 +184,13 @@ def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(database: str, tmp_pa
             command,
             *(drift, "--output", str(tmp_path / "not_there/answer")),
             *(["--rows", "200"] if command == "rehearse_migrations" else []),
-            DATABASE_URL=app,
-            OWNER_DATABASE_URL=owner,
+            **addresses(database),
         ),
     }
     if command == "rehearse_migrations":
         expected['The user "app" may not'] = ended(command, drift, DATABASE_URL=app, OWNER_DATABASE_URL=app)
 
-    for reason, (code, said) in expected.items():
+    for reason, (code, _answer, said) in expected.items():
         assert (code, reason.lower() in said.lower(), "Traceback" in said) == (2, True, False), said
 
 
@@ -186,20 +202,11 @@ def test_a_changed_migration_is_read_though_others_depend_on_it(database: str, t
     git(clone, "checkout", "-qb", "feature")
     changed = clone / "backend/drift/migrations/0002_detection_run_what_if.py"
     changed.write_text(changed.read_text().replace("db_default=False", "null=False"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
-    addresses = {"DATABASE_URL": server.url("app", database), "OWNER_DATABASE_URL": server.url("owner", database)}
 
-    linted = subprocess.run(
-        [sys.executable, "manage.py", "lint_migrations", "--since", "--format", "json"],
-        cwd=clone,
-        env={**kept, **{f"DRIFTGRAPH_{name}": value for name, value in addresses.items()}},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code, said, told = ended("lint_migrations", "--since", "--format", "json", cwd=clone, **addresses(database))
 
-    assert (linted.returncode, "migrations since main" in linted.stderr) == (1, True)
-    answer = json.loads(linted.stdout)
+    assert (code, "migrations since main" in told) == (1, True)
+    answer = json.loads(said)
     assert answer["migrations"] == 1
     assert {item["migration"] for item in answer["findings"]} == {"drift.0002_detection_run_what_if"}
     assert "default-without-db-default" in {item["rule"] for item in answer["findings"]}
