@@ -1,7 +1,7 @@
 """The throw-away database of a rehearsal: how the project makes one, and how Django's connections are led to it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
@@ -18,6 +18,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 # Entries of OPTIONS that Django keeps to itself; the others are libpq's.
 _DJANGO_ONLY = frozenset({"pool", "server_side_binding", "isolation_level", "assume_role"})
+_LEFT = (
+    "SELECT datname FROM pg_database WHERE datname ~ '^rehearsal_[0-9]+_[0-9a-f]{12}$'"
+    " AND split_part(datname, '_', 2) NOT IN (SELECT pid::text FROM pg_stat_activity)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +86,24 @@ def address(alias: str) -> str:
 def temporary_database(owner: str, *, create: Callable[[str], None] | None = None) -> Iterator[str]:
     """The name of a database that exists for the length of the block; `owner` needs CREATEDB.
 
-    SQL: CREATE DATABASE (or what `create` does) and DROP DATABASE.
+    What blocks that were killed have left goes first: the name says which session stays as long as the block.
+
+    SQL: 2, 1 for each that was left, CREATE DATABASE (or what `create` does) and DROP DATABASE.
     """
-    name = f"rehearsal_{uuid4().hex[:12]}"
-    if create is not None:
-        create(name)
-    else:
-        with psycopg.connect(owner, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    try:
-        yield name
-    finally:
-        with psycopg.connect(owner, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+    with psycopg.connect(owner, autocommit=True) as session:
+        for (left,) in session.execute(_LEFT).fetchall():
+            # It may be in use still, another's, or gone by now: another block takes care of it, or has.
+            with suppress(psycopg.errors.ObjectInUse, psycopg.errors.InsufficientPrivilege):
+                session.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(left)))
+        name = f"rehearsal_{session.info.backend_pid}_{uuid4().hex[:12]}"
+        if create is not None:
+            create(name)
+        else:
+            session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        try:
+            yield name
+        finally:
+            session.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
 
 
 @contextmanager

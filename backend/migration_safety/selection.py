@@ -48,7 +48,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None]) -> frozenset[Key]:
-    """The keys of the migrations that the arguments mean; without any those that the project's database lacks.
+    """The keys of the migrations that the arguments mean; without any those of the project that its database lacks.
 
     `say` is told what `BASE` stands for.
 
@@ -60,7 +60,7 @@ def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None
     if names:
         return frozenset(_named(loader, name) for name in names)
     if since is not None:
-        own = {key: path for key, path in _paths(loader).items() if _LIBRARIES.isdisjoint(path.parts)}
+        own = _own(loader)
         # Not where the command is called: that may be another repository, which knows none of them.
         folder = Path(os.path.commonpath([path.parent for path in own.values()])) if own else Path.cwd()
         reference = since or released(folder)
@@ -68,8 +68,9 @@ def choose(names: Sequence[str], since: str | None, *, say: Callable[[str], None
             say(f"migrations since {reference}" if reference else _NO_BASE)
         changed = changed_files(reference, folder) if reference else own.values()
         return frozenset(key for key, path in own.items() if path in changed)
-    applied = MigrationLoader(owner_connection()).applied_migrations
-    return frozenset(loader.graph.nodes.keys() - applied.keys())
+    # A squash of which the database has a part is not what it lacks: the rest of those that it replaces is.
+    there = MigrationLoader(owner_connection())
+    return frozenset(_own(there).keys() - there.applied_migrations.keys())
 
 
 def refuse_conflicts(loader: MigrationLoader) -> None:
@@ -84,8 +85,15 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
 
 
 def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:
-    """All migrations of the project in an order in which the chosen ones come as late as they can."""
+    """All migrations of the project in an order in which the chosen ones come as late as they can.
+
+    Raises:
+        CommandError: a squash is chosen together with one that it replaces.
+    """
+    _without_squashes_of(executor.loader, chosen)
     graph = executor.loader.graph
+    for app, name in sorted(chosen - graph.nodes.keys()):
+        raise CommandError(f"{app}.{name} is a squash: choose it without those that it replaces.", returncode=2)
     base: list[Migration] = []
     rest: list[Migration] = []
     for migration, _backward in executor.migration_plan(graph.leaf_nodes(), clean_start=True):
@@ -96,13 +104,26 @@ def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:
     return Plan(base, rest)
 
 
+def _without_squashes_of(loader: MigrationLoader, chosen: frozenset[Key]) -> None:
+    """Gives the loader the graph that a database has which has a part of what the squashes of chosen ones replace."""
+    loader.replace_migrations = False
+    loader.build_graph()
+    for key, squash in loader.replacements.items():
+        is_begun = not chosen.isdisjoint(squash.replaces)
+        remove = loader.graph.remove_replacement_node if is_begun else loader.graph.remove_replaced_nodes
+        remove(key, squash.replaces)
+    loader.graph.validate_consistency()
+
+
 def path_of(migration: Migration) -> Path:
     """The file that a migration was written in."""
     return Path(inspect.getfile(type(migration))).resolve()
 
 
-def _paths(loader: MigrationLoader) -> dict[Key, Path]:
-    return {key: path_of(migration) for key, migration in loader.graph.nodes.items()}
+def _own(loader: MigrationLoader) -> dict[Key, Path]:
+    """The files of the migrations that are not those of a library."""
+    paths = {key: path_of(migration) for key, migration in loader.graph.nodes.items()}
+    return {key: path for key, path in paths.items() if _LIBRARIES.isdisjoint(path.parts)}
 
 
 def released(folder: Path) -> str | None:

@@ -22,8 +22,13 @@ def migrations_of_sessions(monkeypatch: pytest.MonkeyPatch, folder: Path, bodies
     package.mkdir()
     (package / "__init__.py").touch()
     for name, body in bodies.items():
-        (package / f"{name}.py").write_text(_FILE.format(body=body))
-    importlib.invalidate_caches()
+        write_migration(package, name, body)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(settings, "MIGRATION_MODULES", {"sessions": package.name})
     return package
+
+
+def write_migration(package: Path, name: str, body: str) -> None:
+    """Returns when the migration is in its file and can be imported."""
+    (package / f"{name}.py").write_text(_FILE.format(body=body))
+    importlib.invalidate_caches()

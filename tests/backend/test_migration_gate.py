@@ -1,20 +1,26 @@
 """Which migrations the gate is about, in the repositories that there are: a branch, main, a shallow clone, none."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.migrations.loader import MigrationLoader
+from psycopg.conninfo import conninfo_to_dict
 
+from backend.migration_safety.scratch import redirected, scratch_database
 from backend.migration_safety.selection import changed_files, choose, path_of, released
 from tests import server
-from tests.backend.migration_files import migrations_of_sessions
+from tests.backend.migration_files import migrations_of_sessions, write_migration
+from tests.backend.workers import until
 
 ROOT = Path(__file__).resolve().parents[2]
 AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -38,6 +44,52 @@ def repository(tmp_path: Path) -> Path:
     git(folder, "init", "-qb", "main")
     commit(folder, "first")
     return folder
+
+
+_HOLDS = """
+import django
+django.setup()
+from backend.migration_safety.scratch import scratch_database
+with scratch_database() as scratch:
+    print(scratch.owner, flush=True)
+    input()
+"""
+
+
+def test_what_a_killed_rehearsal_left_goes_with_the_next_and_what_another_uses_stays(database: str) -> None:
+    variables = {f"DRIFTGRAPH_{name}": value for name, value in addresses(database).items()}
+    environment = {**os.environ, **variables, "DJANGO_SETTINGS_MODULE": "backend.config.settings"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _HOLDS],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    killed, other = processes
+    left, used = (conninfo_to_dict((process.stdout or io.StringIO()).readline())["dbname"] for process in processes)
+    killed.kill()
+    killed.communicate()
+
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as onlooker:
+
+        def there() -> set[str]:
+            found = onlooker.execute("SELECT datname FROM pg_database WHERE datname = ANY(%s)", [[left, used]])
+            return {name for (name,) in found.fetchall()}
+
+        before = there()
+        pid = str(left).split("_")[1]
+        until(lambda: onlooker.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() is None)
+        with scratch_database():
+            during = there()
+        other.communicate("\n")
+
+        assert (before, during, there()) == ({left, used}, {used}, set())
+    assert other.returncode == 0
 
 
 def ended(*words: str, cwd: Path = ROOT, **variables: str) -> tuple[int, str, str]:
@@ -142,6 +194,42 @@ def test_several_last_migrations_are_refused(
         call_command(name)
 
     assert refused.value.returncode == 2
+
+
+def test_of_a_squash_that_is_begun_the_rest_is_judged(
+    database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What migrate_safely would execute; an original that is named is one too."""
+    reads = 'operations = [migrations.RunSQL("SELECT 1", "SELECT 1")]'
+    replaces = 'replaces = [("sessions", "0001_initial"), ("sessions", "0002_more")]'
+    bodies = {
+        "0001_initial": reads,
+        "0001_squashed_0002_more": f"{replaces}\n    {reads}",
+        "0002_more": f'dependencies = [("sessions", "0001_initial")]\n    {reads}',
+    }
+    with scratch_database() as scratch, redirected(scratch):
+        call_command("migrate_safely", "agents", verbosity=0)
+        package = migrations_of_sessions(monkeypatch, tmp_path, {"0001_initial": bodies.pop("0001_initial")})
+        call_command("migrate_safely", "sessions", verbosity=0)
+        for name, body in bodies.items():
+            write_migration(package, name, body)
+
+        chosen = {key for key in choose([], None, say=print) if key[0] == "sessions"}
+        rehearsed, named = rehearsals(tmp_path, sorted(chosen)), rehearsals(tmp_path, [("sessions", "0002_more")])
+        squash = rehearsals(tmp_path, [("sessions", "0001_squashed_0002_more")])
+        with pytest.raises(CommandError, match="is a squash: choose it without") as refused:
+            rehearsals(tmp_path, [("sessions", "0001_squashed_0002_more"), ("sessions", "0002_more")])
+
+    assert (rehearsed, named) == ([("sessions.0002_more", True)],) * 2
+    assert squash == [("sessions.0001_squashed_0002_more", True)]
+    assert refused.value.returncode == 2
+
+
+def rehearsals(folder: Path, chosen: Iterable[tuple[str, str]]) -> list[tuple[str, bool]]:
+    """Migrations, and whether they pass."""
+    answer, names = folder / "answer.json", [".".join(key) for key in chosen]
+    call_command("rehearse_migrations", *names, rows=200, format="json", output=answer, verbosity=0)
+    return [(report["migration"], report["passed"]) for report in json.loads(answer.read_text())["reports"]]
 
 
 def test_every_migration_of_the_project_passes_the_linter(database: str, tmp_path: Path) -> None:
