@@ -6,11 +6,13 @@ is a sentence; an empty one excuses nothing.
 
 from django.db.migrations import Migration
 
+from backend.migration_safety.nesting import in_the_database
+
 
 def given(migration: Migration) -> dict[str, str]:
     """The reasons by rule that a migration and its operations give, empty ones included."""
     found: dict[str, str] = {}
-    for source in (*migration.operations, migration):
+    for source in (*in_the_database(migration.operations), migration):
         found |= getattr(source, "safety_exceptions", {})
     return found
 

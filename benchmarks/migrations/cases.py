@@ -13,11 +13,17 @@ from backend.migration_safety import operations as safe
 from benchmarks.migrations.shop import Case, reference
 
 Q = models.Q
-OLD_FAILS, ROWS_DIFFER = "old-statement-fails", "rows-differ"
+OLD_FAILS, LEAST_FAILS, ROWS_DIFFER = "old-statement-fails", "least-insert-fails", "rows-differ"
 
 
 def _nicknames(apps: Any, schema_editor: Any) -> None:
     apps.get_model("shop", "Customer").objects.using(schema_editor.connection.alias).update(nickname="x")
+
+
+def _one_by_one(apps: Any, schema_editor: Any) -> None:
+    for customer in apps.get_model("shop", "Customer").objects.using(schema_editor.connection.alias).all():
+        customer.nickname = "x"
+        customer.save()
 
 
 def _nothing(_apps: Any, _schema_editor: Any) -> None: ...
@@ -53,6 +59,13 @@ _PARTIAL = models.UniqueConstraint(fields=["code"], condition=Q(status="NEW"), n
 _POSITIVE = models.CheckConstraint(condition=Q(quantity__gt=0), name="shop_order_quantity_ck")
 _SHORT = models.CheckConstraint(condition=Q(LessThanOrEqual(Length("name"), 100)), name="shop_customer_name_ck")
 _PAID = models.IntegerField()
+_FILLED = (
+    safe.Backfill("order", "paid_cents = 0", "paid_cents IS NULL", batch=200),
+    safe.SetNotNull("order", "paid_cents", _PAID),
+)
+_ALWAYS_WRITTEN = {"safety_exceptions": {"least-insert-fails": "the code before writes paid_cents in every row"}}
+_WITH_AT = models.CheckConstraint(condition=Q(email__contains="@"), name="shop_customer_email_ck")
+_RANKED = [migrations.AddField("remark", "rank", models.IntegerField(default=1, db_default=1))]
 _TENANT = "current_setting('app.organization_id', true) <> ''"
 _PARTITIONED: Sequence[Operation] = (
     migrations.SeparateDatabaseAndState(
@@ -126,7 +139,12 @@ NAIVE: list[Case] = [
         migrations.AddConstraint("order", _PARTIAL),
         broken="scan-under-lock",
     ),
-    _naive("set NOT NULL", migrations.AlterField("order", "paid_cents", _PAID), broken="scan-under-lock"),
+    _naive(
+        "set NOT NULL",
+        _sql("UPDATE shop_order SET paid_cents = 0 WHERE paid_cents IS NULL"),
+        migrations.AlterField("order", "paid_cents", _PAID),
+        broken=f"scan-under-lock {LEAST_FAILS} {ROWS_DIFFER}",
+    ),
     _naive(
         "add a foreign key",
         migrations.AlterField("order", "courier", reference(null=True, db_index=False)),
@@ -187,6 +205,32 @@ NAIVE: list[Case] = [
         before=_PARTITIONED,
         limit=None,
     ),
+    _naive(
+        "set NOT NULL where rows hold NULL",
+        safe.SetNotNull("order", "paid_cents", _PAID),
+        broken="failed",
+        atomic=False,
+    ),
+    _naive(
+        "drop the default of a NOT NULL column",
+        migrations.AlterField("remark", "rank", models.IntegerField(default=1)),
+        broken=LEAST_FAILS,
+        before=_RANKED,
+    ),
+    _naive("add a check of a text", migrations.AddConstraint("customer", _WITH_AT), broken="scan-under-lock"),
+    _naive(
+        "backfill row by row, in one transaction",
+        migrations.RunPython(_one_by_one, migrations.RunPython.noop),
+        broken=f"many-rows-at-once {ROWS_DIFFER}",
+    ),
+    _naive(
+        "a lock_timeout that is put back in the same script",
+        _sql(
+            "SET lock_timeout = 0; ALTER TABLE shop_order ADD COLUMN n int; SET lock_timeout = '100ms'",
+            "ALTER TABLE shop_order DROP COLUMN n",
+        ),
+        broken="no-lock-timeout",
+    ),
 ]
 
 SAFE: list[Case] = [
@@ -215,7 +259,7 @@ SAFE: list[Case] = [
     _safe(NAIVE[7].name, safe.RemoveIndex("order", "shop_order_at_idx")),
     _safe(NAIVE[8].name, safe.AddUnique("order", _UNIQUE)),
     _safe(NAIVE[9].name, safe.AddUnique("order", _PARTIAL)),
-    _safe(NAIVE[10].name, safe.SetNotNull("order", "paid_cents", _PAID)),
+    _safe(NAIVE[10].name, *_FILLED, attributes=_ALWAYS_WRITTEN, limit=100),
     _safe(NAIVE[11].name, safe.AddForeignKey("order", "courier", reference(null=True, db_index=False))),
     _safe(NAIVE[12].name, safe.AddConstraint("order", _POSITIVE)),
     _safe(NAIVE[13].name, safe.AddConstraint("order", _POSITIVE)),
@@ -256,4 +300,18 @@ SAFE: list[Case] = [
         [_sql("SET LOCAL lock_timeout = '50ms'"), migrations.AddField("order", "note", models.TextField(null=True))],
     ),
     _safe(NAIVE[26].name, safe.AttachPartition("event", "shop_event_2030", _BOUND), before=_PARTITIONED),
+    _safe(NAIVE[27].name, *_FILLED, attributes=_ALWAYS_WRITTEN, limit=100),
+    _safe(
+        NAIVE[28].name,
+        migrations.AlterField("remark", "rank", models.IntegerField(default=2, db_default=2)),
+        before=_RANKED,
+        limit=100,
+    ),
+    _safe(NAIVE[29].name, safe.AddConstraint("customer", _WITH_AT)),
+    _safe(NAIVE[30].name, safe.Backfill("customer", "nickname = 'x'", "nickname IS DISTINCT FROM 'x'", batch=200)),
+    _safe(
+        NAIVE[31].name,
+        _sql("ALTER TABLE shop_order ADD COLUMN n int", "ALTER TABLE shop_order DROP COLUMN n"),
+        limit=100,
+    ),
 ]

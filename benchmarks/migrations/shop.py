@@ -10,6 +10,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from backend.migration_safety.applying import apply
+from backend.migration_safety.rehearsal.demands import demands
 from backend.migration_safety.rehearsal.engine import Rehearsal
 from backend.migration_safety.rehearsal.verdict import Report
 from backend.migration_safety.scratch import redirected, scratch_database
@@ -92,17 +93,26 @@ def state() -> ProjectState:
 
 
 @contextmanager
-def shop(limit: int | None = SAFELY, before: Sequence[Operation] = ()) -> Iterator[tuple[Rehearsal, ProjectState]]:
-    """A rehearsal on a scratch database with the tables of the shop, and the models that belong to them."""
+def shop(
+    limit: int | None = SAFELY, before: Sequence[Operation] = (), to_come: Sequence[Operation] = ()
+) -> Iterator[tuple[Rehearsal, ProjectState]]:
+    """A rehearsal on a scratch database with the tables of the shop, and the models that belong to them.
+
+    `to_come` are the operations that it will be asked to rehearse.
+    """
+    initial = _migration("0001_initial", operations=TABLES)
+    earlier = _migration("0002_earlier", operations=list(before), atomic=False)
+    end = state()
+    for later in (earlier, _migration("0003_to_come", operations=list(to_come))):
+        end = later.mutate_state(end)
     with scratch_database() as scratch, redirected(scratch) as connection:
-        rehearsal = Rehearsal(connection, scratch, rows=ROWS, limit=limit)
-        models_before = apply(rehearsal.executor, ProjectState(), _migration("0001_initial", operations=TABLES))
-        earlier = _migration("0002_earlier", operations=list(before), atomic=False)
+        rehearsal = Rehearsal(connection, scratch, rows=ROWS, limit=limit, demands=demands(end, connection))
+        models_before = apply(rehearsal.executor, ProjectState(), initial)
         yield rehearsal, apply(rehearsal.executor, models_before, earlier)
 
 
 def rehearsed(case: Case) -> Report:
     """What a rehearsal says of a case."""
-    with shop(case.limit, case.before) as (rehearsal, before):
+    with shop(case.limit, case.before, case.operations) as (rehearsal, before):
         report, _after = rehearsal.rehearse(case.migration(), before)
     return report

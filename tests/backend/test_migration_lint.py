@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import migrations, models
+from django.db import connections, migrations, models
 from django.db.migrations.operations.base import Operation
 
 from backend.agents.sarif import read_sarif
-from backend.migration_safety.lint.lint import by_operations
+from backend.migration_safety import operations as safe
+from backend.migration_safety.lint.lint import by_operations, by_sql
 from backend.migration_safety.lint.presentation import as_json, as_text
 from backend.migration_safety.lint.rules import rls_without_policy
 from backend.migration_safety.sarif import Finding, Run
@@ -95,6 +96,89 @@ def test_row_level_security_is_enabled_after_its_policy() -> None:
 
     assert len(list(rls_without_policy(enable))) == len(list(rls_without_policy(enable + policy))) == 1
     assert list(rls_without_policy(policy + enable)) == []
+    assert list(rls_without_policy(enable, {"shop_order"})) == []
+
+
+@pytest.mark.parametrize(
+    "enable",
+    [
+        'ALTER TABLE "public"."shop_order" ENABLE ROW LEVEL SECURITY',
+        "ALTER TABLE ONLY shop_order FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE IF EXISTS shop_order\n  ENABLE  ROW LEVEL SECURITY",
+    ],
+)
+def test_row_level_security_is_seen_however_it_is_written(enable: str) -> None:
+    (message,) = rls_without_policy(enable)
+
+    assert "row-level security of shop_order" in message
+    assert (
+        list(rls_without_policy(f'CREATE POLICY "my policy"\n ON "public"."shop_order" USING (true); {enable}')) == []
+    )
+
+
+def test_a_policy_of_an_earlier_migration_counts(database: str) -> None:
+    enable = migrations.RunSQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY", "")
+
+    def messages(table: str) -> list[str]:
+        enable.sql = f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+        found = by_sql(Case("m", [enable]).migration(), shop_state(), connections["owner"])
+        return [message for rule, message, _index in found if rule == "rls-without-policy"]
+
+    assert messages("membership") == []
+    assert len(messages("django_content_type")) == 1
+
+
+def test_operations_inside_of_others_are_read_too() -> None:
+    column = migrations.AddField("order", "n", models.IntegerField(default=0))
+
+    assert rules(
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunPython(_touch), column], state_operations=[column]
+        )
+    ) == ["irreversible", "data-with-schema", "default-without-db-default"]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        safe.Backfill("order", "quantity = 1", "quantity = 0"),
+        safe.RemoveIndex("order", "shop_order_at_idx"),
+        safe.AddIndex("order", models.Index(fields=["code"], name="a_idx")),
+    ],
+)
+def test_a_safe_operation_wants_no_transaction_around_it(operation: Operation) -> None:
+    assert rules(operation) == ["needs-atomic-false"]
+    assert rules(operation, atomic=False) == []
+
+
+def test_a_script_leaves_transactions_to_the_migration() -> None:
+    block = "DO $$ BEGIN UPDATE t SET a = 1; COMMIT; END $$"
+
+    assert rules(migrations.RunSQL("BEGIN; SELECT 1; COMMIT", ""), atomic=False) == ["own-transactions"]
+    assert rules(migrations.RunSQL([("SELECT 1", None), "COMMIT"], ""), atomic=False) == ["own-transactions"]
+    assert rules(migrations.RunSQL(block, ""), atomic=False) == []
+    assert rules(migrations.RunSQL("SELECT 'a'; SELECT 2", ""), atomic=False) == []
+
+
+def test_a_forgotten_column_that_is_not_null_has_a_default() -> None:
+    forgets = [
+        safe.ForgetField("customer", "email"),
+        migrations.SeparateDatabaseAndState(state_operations=[migrations.RemoveField("customer", "email")]),
+    ]
+    fine = [safe.ForgetField("customer", "email", "''"), safe.ForgetField("customer", "nickname")]
+
+    assert [rules(operation, atomic=False) for operation in forgets] == [["forgotten-without-default"]] * 2
+    assert [rules(operation, atomic=False) for operation in fine] == [[], []]
+
+
+def test_what_an_operation_refuses_is_a_finding(database: str) -> None:
+    changed = safe.SetNotNull("order", "paid_cents", models.BigIntegerField())
+    migration = Case("m", [changed], atomic=False).migration()
+
+    ((rule, message, _index),) = by_sql(migration, shop_state(), connections["owner"])
+
+    assert rule == "operation-refuses"
+    assert "from django.db.models.IntegerField to django.db.models.BigIntegerField" in message
 
 
 def test_findings_in_every_form() -> None:

@@ -16,6 +16,7 @@ from backend.migration_safety.operations.steps import run
 from backend.migration_safety.rehearsal import catalog
 from backend.migration_safety.rehearsal.engine import Rehearsal
 from benchmarks.migrations.shop import Case, reference, shop
+from benchmarks.migrations.shop import state as shop_state
 
 CODE = models.UniqueConstraint(fields=["customer", "code"], name="shop_order_code_uq")
 PHASED = models.UniqueConstraint(fields=["code", "paid_cents"], nulls_distinct=False, name="shop_order_phased_uq")
@@ -198,6 +199,40 @@ def test_a_backfill_goes_on_where_it_was_interrupted(database: str) -> None:
 
     assert names == [("before", 12), ("filled", 23)]
     assert len(batches) == 4  # 10, 10, 3 and one that finds nothing
+
+
+def test_django_can_remove_a_unique_constraint_of_any_form(database: str) -> None:
+    """As Django makes them: with INCLUDE or an operator class it is an index, not a constraint."""
+    covering = models.UniqueConstraint(fields=["customer", "code"], include=["status"], name="shop_order_cover_uq")
+    pattern = models.UniqueConstraint(fields=["code"], opclasses=["text_pattern_ops"], name="shop_order_pattern_uq")
+    rules = [CODE, covering, pattern]
+    with shop() as (rehearsal, before):
+        untouched, definitions = catalog.fingerprint(rehearsal.connection.connection), []
+        for kind in (safe.AddUnique, migrations.AddConstraint):
+            after = apply(rehearsal.executor, before, _migration(*(kind("order", rule) for rule in rules)))
+            definitions.append(catalog.fingerprint(rehearsal.connection.connection))
+            removed = _migration(*(migrations.RemoveConstraint("order", rule.name) for rule in rules))
+            apply(rehearsal.executor, after, removed)
+            assert catalog.differences(untouched, catalog.fingerprint(rehearsal.connection.connection)) == []
+
+    ours, djangos = definitions
+    assert catalog.differences(ours, djangos) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "what"),
+    [
+        (safe.SetNotNull("order", "paid_cents", models.BigIntegerField()), "its type, from"),
+        (safe.SetNotNull("order", "paid_cents", models.IntegerField(unique=True)), "its unique"),
+        (safe.AddForeignKey("order", "courier", reference(db_index=False)), "its null"),
+        (safe.AddForeignKey("order", "courier", reference(null=True)), "its db_index"),
+    ],
+)
+def test_they_change_nothing_else_of_a_field(operation: Operation, what: str) -> None:
+    migration, before = _migration(operation), shop_state()
+
+    with pytest.raises(NotSupportedError, match=what):
+        operation.database_forwards("shop", None, before, migration.mutate_state(before))
 
 
 def test_inside_a_transaction_they_refuse(database: str) -> None:

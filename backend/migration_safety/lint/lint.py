@@ -7,12 +7,19 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
+from django.db.utils import NotSupportedError
 
 from backend.migration_safety.exceptions import given, reasons
 from backend.migration_safety.lint import squawk
-from backend.migration_safety.lint.rules import OPERATION_RULES, rls_without_policy
+from backend.migration_safety.lint.rules import OPERATION_RULES, forgotten_without_default, rls_without_policy
+from backend.migration_safety.nesting import in_the_database
 from backend.migration_safety.sarif import Finding
 from backend.migration_safety.selection import path_of
+
+_WITH_POLICY = (
+    "SELECT DISTINCT c.relname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid"
+    " WHERE c.relnamespace = current_schema()::regnamespace"
+)
 
 
 def lint(migration: Migration, state: ProjectState, connection: BaseDatabaseWrapper | None) -> list[Finding]:
@@ -40,10 +47,13 @@ def by_operations(migration: Migration, state: ProjectState) -> Iterator[tuple[s
             yield "exception-without-reason", f"safety_exceptions names {rule} without a reason", 0
     after = state.clone()
     for index, operation in enumerate(migration.operations):
+        for message in forgotten_without_default(migration, operation, after):
+            yield "forgotten-without-default", message, index
         operation.state_forwards(migration.app_label, after)
-        for rule, check in OPERATION_RULES.items():
-            for message in check(migration, operation, after):
-                yield rule, message, index
+        for inner in in_the_database([operation]):
+            for rule, check in OPERATION_RULES.items():
+                for message in check(migration, inner, after):
+                    yield rule, message, index
 
 
 def by_sql(
@@ -55,9 +65,12 @@ def by_sql(
     except ValueError as error:
         yield "sql-unknown", f"its SQL depends on a catalog that this database does not have: {error}", 0
         return
-    for message in rls_without_policy(sql):
-        yield "rls-without-policy", message, 0
+    except NotSupportedError as error:
+        yield "operation-refuses", str(error), 0
+        return
     connection.ensure_connection()
+    for message in rls_without_policy(sql, {table for (table,) in connection.connection.execute(_WITH_POLICY)}):
+        yield "rls-without-policy", message, 0
     major, minor = divmod(connection.connection.info.server_version, 10_000)
     for remark in squawk.remarks(sql, in_transaction=migration.atomic, version=f"{major}.{minor}"):
         # Each operation is announced by a comment between two lines that hold nothing but dashes.

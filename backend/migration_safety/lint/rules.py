@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Any
 
@@ -11,14 +12,22 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import NOT_PROVIDED
 
+from backend.migration_safety.nesting import in_the_database, in_the_state
+from backend.migration_safety.operations import ForgetField
 from backend.migration_safety.scratch import options
 
 Rule = Callable[[Migration, Operation, ProjectState], Iterator[str]]  # the state is the one after the operation
 
 _WRITES = re.compile(r"\b(?:UPDATE\s+\S+\s+SET|DELETE\s+FROM|INSERT\s+INTO)\b", re.IGNORECASE)
-_POLICY = re.compile(r'CREATE POLICY \S+ ON (?:\w+\.)?"?(\w+)"?', re.IGNORECASE)
+_NAME = r'(?:(?:"[^"]+"|\w+)\.)?"?((?<=")[^"]+|\w+)"?'  # of a table; its schema is left out
+_POLICY = re.compile(rf'CREATE\s+POLICY\s+(?:"[^"]+"|\w+)\s+ON\s+{_NAME}', re.IGNORECASE)
 _ENABLE = re.compile(
-    r'ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?:\w+\.)?"?(\w+)"? ENABLE ROW LEVEL SECURITY', re.IGNORECASE
+    rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?{_NAME}\s[^;]*?\bENABLE\s+ROW\s+LEVEL\s+SECURITY", re.IGNORECASE
+)
+_DOLLAR_QUOTED = re.compile(r"\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_OF_TRANSACTIONS = re.compile(
+    r"(?:^|;)\s*(?:BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK)\b(?:\s+(?:WORK|TRANSACTION))?[^;]*(?:;|$)",
+    re.IGNORECASE,
 )
 
 
@@ -44,7 +53,11 @@ def _default_lost(migration: Migration, operation: Operation, _state: ProjectSta
 def _data_with_schema(migration: Migration, operation: Operation, _state: ProjectState) -> Iterator[str]:
     if not migration.atomic or not _writes(operation):
         return
-    if others := [other for other in migration.operations if not _is_raw(other) and not _made_here(migration, other)]:
+    if others := [
+        other
+        for other in in_the_database(migration.operations)
+        if not _is_raw(other) and not _made_here(migration, other)
+    ]:
         yield (
             f"rows are changed while the lock of {others[0].describe()!r} is held;"
             " put them into a migration of their own, with atomic = False"
@@ -52,12 +65,25 @@ def _data_with_schema(migration: Migration, operation: Operation, _state: Projec
 
 
 def _not_resumable(migration: Migration, operation: Operation, _state: ProjectState) -> Iterator[str]:
-    if migration.atomic or len(migration.operations) == 1:
+    if migration.atomic or len(list(in_the_database(migration.operations))) == 1:
         return
     if not getattr(operation, "resumable", False):
         yield (
             "outside of a transaction a part may be done when the migration is interrupted, and this operation does not"
             " look before it acts; use one of migration_safety.operations, or give it a migration of its own"
+        )
+
+
+def _atomic(migration: Migration, operation: Operation, _state: ProjectState) -> Iterator[str]:
+    if migration.atomic and getattr(operation, "outside_transactions", False):
+        yield f"{type(operation).__name__} cannot be executed inside a transaction: set atomic = False"
+
+
+def _own_transactions(_migration: Migration, operation: Operation, _state: ProjectState) -> Iterator[str]:
+    if isinstance(operation, migrations.RunSQL) and any(map(_ends_transactions, _scripts(operation.sql))):
+        yield (
+            "a script that begins or ends transactions cannot be tried again when it does not get a lock, because the"
+            " session is left in an aborted transaction; set atomic = False and give each statement a RunSQL of its own"
         )
 
 
@@ -94,15 +120,34 @@ OPERATION_RULES: Mapping[str, Rule] = MappingProxyType(
         "default-without-db-default": _default_lost,
         "data-with-schema": _data_with_schema,
         "not-resumable": _not_resumable,
+        "needs-atomic-false": _atomic,
+        "own-transactions": _own_transactions,
         "tenant-key": _tenant_key,
     }
 )
 
 
-def rls_without_policy(sql: str) -> Iterator[str]:
-    """A message for each table whose row-level security is enabled before there is a policy."""
+def forgotten_without_default(migration: Migration, operation: Operation, before: ProjectState) -> Iterator[str]:
+    """A message for each NOT NULL column that the models forget and the database does not fill in."""
+    forgotten: list[Any] = []
+    if isinstance(operation, ForgetField) and not operation.default:
+        forgotten = [operation]
+    elif isinstance(operation, migrations.SeparateDatabaseAndState) and not operation.database_operations:
+        forgotten = [item for item in in_the_state([operation]) if isinstance(item, migrations.RemoveField)]
+    for removal in forgotten:
+        model = before.models.get((migration.app_label, removal.model_name_lower))
+        field = model and model.fields.get(removal.name)
+        if field and not field.null and not field.many_to_many and field.db_default is NOT_PROVIDED:
+            yield (
+                f"{removal.model_name}.{removal.name} is NOT NULL without a default: every INSERT of the code that has"
+                " forgotten it fails; use ForgetField with a default"
+            )
+
+
+def rls_without_policy(sql: str, there: AbstractSet[str] = frozenset()) -> Iterator[str]:
+    """A message for each table whose row-level security is enabled before it has a policy; `there` have one already."""
     for enabled in _ENABLE.finditer(sql):
-        before = {policy[1] for policy in _POLICY.finditer(sql, 0, enabled.start())}
+        before = there | {policy[1] for policy in _POLICY.finditer(sql, 0, enabled.start())}
         if enabled[1] not in before:
             yield (
                 f"row-level security of {enabled[1]} is enabled before a policy is there: its rows vanish, without an"
@@ -124,13 +169,27 @@ def _target_has(field: Any, state: ProjectState, column: str) -> bool:
 
 def _made_here(migration: Migration, operation: Operation) -> bool:
     """Whether the operation is about a table that the migration makes: nobody uses it yet."""
-    made = {other.name.lower() for other in migration.operations if isinstance(other, migrations.CreateModel)}
+    made = {
+        other.name.lower()
+        for listed in (in_the_database, in_the_state)
+        for other in listed(migration.operations)
+        if isinstance(other, migrations.CreateModel)
+    }
     about: str = getattr(operation, "model_name", "")
     return isinstance(operation, migrations.CreateModel) or about.lower() in made
 
 
 def _is_raw(operation: Operation) -> bool:
     return isinstance(operation, migrations.RunPython | migrations.RunSQL)
+
+
+def _scripts(sql: Any) -> list[str]:
+    parts = [sql] if isinstance(sql, str) else sql
+    return [part if isinstance(part, str) else part[0] for part in parts]
+
+
+def _ends_transactions(script: str) -> bool:
+    return _OF_TRANSACTIONS.search(_DOLLAR_QUOTED.sub("''", script)) is not None
 
 
 def _writes(operation: Operation) -> bool:

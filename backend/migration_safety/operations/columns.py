@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import ProjectState
+from django.db.utils import NotSupportedError
 
 from backend.migration_safety.operations.constraints import dropping, not_valid_first
 from backend.migration_safety.operations.steps import (
@@ -24,7 +25,7 @@ _NAME_LIMIT = 63
 
 
 class SetNotNull(Stepwise, migrations.AlterField):
-    """A column becomes NOT NULL; nothing else of the field may change.
+    """A column becomes NOT NULL; nothing else of the field may change in the database.
 
     SQL, from PostgreSQL 18 on:
         ALTER TABLE table ADD CONSTRAINT name NOT NULL column NOT VALID;
@@ -35,6 +36,17 @@ class SetNotNull(Stepwise, migrations.AlterField):
         ALTER TABLE table ALTER COLUMN column SET NOT NULL;  -- the CHECK spares the scan
         ALTER TABLE table DROP CONSTRAINT name;
     """
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Makes it NOT NULL.
+
+        Raises:
+            NotSupportedError: the field changes in another way too, which the column would not.
+        """
+        _refuse_other_changes(self, app_label, from_state, "null")
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
         """The way that the server knows."""
@@ -87,6 +99,17 @@ class AddForeignKey(Stepwise, migrations.AlterField):
           DEFERRABLE INITIALLY DEFERRED NOT VALID;  -- SHARE ROW EXCLUSIVE on both tables, for a moment
         ALTER TABLE table VALIDATE CONSTRAINT name;  -- ROW SHARE on the target while all rows are read
     """
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Makes the constraint.
+
+        Raises:
+            NotSupportedError: the field changes in another way too, which the column would not.
+        """
+        _refuse_other_changes(self, app_label, from_state, "db_constraint")
+        super().database_forwards(app_label, schema_editor, from_state, to_state)
 
     def making(self, model: Model, editor: Any) -> Sequence[Step]:
         """NOT VALID, then VALIDATE."""
@@ -268,6 +291,31 @@ class UnmirrorColumns(MirrorColumns):
     """
 
     adds: ClassVar[bool] = False
+
+
+def _refuse_other_changes(operation: migrations.AlterField, app: str, before: ProjectState, allowed: str) -> None:
+    (old_type, old), (new_type, new) = (
+        _in_the_database(field, allowed)
+        for field in (before.models[app, operation.model_name_lower].fields[operation.name], operation.field)
+    )
+    if changed := sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name)):
+        what = f"its {', '.join(changed)}"
+    elif old_type != new_type:
+        what = f"its type, from {old_type} to {new_type}"
+    else:
+        return
+    raise NotSupportedError(
+        f"{type(operation).__name__} changes {operation.model_name}.{operation.name} in nothing but {allowed}; the"
+        f" migration wants to change {what} too: make that a migration of its own."
+    )
+
+
+def _in_the_database(field: Any, allowed: str) -> tuple[str, dict[str, Any]]:
+    """The type of a field and its arguments, but for `allowed` and those that no column has."""
+    _name, path, _positional, named = field.deconstruct()
+    ignored = {*field.non_db_attrs, allowed, "default"} - {"db_column"}
+    target = {"to": str(named["to"]).lower()} if "to" in named else {}
+    return path, {name: value for name, value in (named | target).items() if name not in ignored}
 
 
 def _column(model: Model, field: str) -> str:

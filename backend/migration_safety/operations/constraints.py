@@ -54,7 +54,9 @@ class AddConstraint(Stepwise, migrations.AddConstraint):
 
 
 class AddUnique(Stepwise, migrations.AddConstraint):
-    """A unique constraint in three phases; one with a condition or expressions is an index alone, as in Django.
+    """A unique constraint in three phases.
+
+    One with a condition, expressions, `include` or `opclasses` is an index alone, as in Django.
 
     SQL:
         DROP INDEX CONCURRENTLY name;  -- what an interrupted attempt left INVALID
@@ -145,7 +147,7 @@ def _unique(rule: models.BaseConstraint) -> models.UniqueConstraint:
 
 
 def _is_index_alone(rule: models.UniqueConstraint) -> bool:
-    return rule.condition is not None or bool(rule.expressions)
+    return rule.condition is not None or bool(rule.expressions or rule.include or rule.opclasses)
 
 
 def _making_index(
@@ -156,11 +158,10 @@ def _making_index(
         return making_index(name, create.replace("UNIQUE INDEX", "UNIQUE INDEX CONCURRENTLY", 1), editor)
     quote = editor.quote_name
     nulls = " NULLS NOT DISTINCT" if rule.nulls_distinct is False else ""
-    include = f" INCLUDE ({_columns(model, rule.include, editor)})" if rule.include else ""
     columns = f"({_columns(model, rule.fields, editor)})"
     create = f"CREATE UNIQUE INDEX CONCURRENTLY {quote(name)} ON {quote(model._meta.db_table)} {columns}"
     there = constraint(relation(model, editor), name)
-    return making_index(name, f"{create}{include}{nulls}", editor, unless=f"{there} OR {unless}")
+    return making_index(name, f"{create}{nulls}", editor, unless=f"{there} OR {unless}")
 
 
 def _using_index(model: Model, rule: Any, editor: BaseDatabaseSchemaEditor) -> Step:

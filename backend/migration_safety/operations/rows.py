@@ -24,6 +24,7 @@ class Backfill(Operation):
     """
 
     resumable = True
+    outside_transactions = True
     safety_exceptions = {"rows-differ": "the code before a backfill does not read what it fills in"}
 
     def __init__(self, model_name: str, assignments: str, where: str, *, batch: int = 500, pause: float = 0.01) -> None:
@@ -53,19 +54,19 @@ class Backfill(Operation):
         if not self.allow_migrate_model(schema_editor.connection.alias, model):
             return
         quote = schema_editor.quote_name
-        table, key = quote(model._meta.db_table), quote(model._meta.pk.column)
+        table, keys = quote(model._meta.db_table), [quote(field.column) for field in model._meta.pk_fields]
         if schema_editor.collect_sql:
-            schema_editor.execute(self._sql(table, key, "true"), None)
+            schema_editor.execute(self._sql(table, keys, "true"), None)
             return
         if schema_editor.connection.in_atomic_block:
             raise NotSupportedError("Backfill cannot be executed inside a transaction: set atomic = False.")
         beyond, last = "true", list[Any]()
         while True:
             begin = time.monotonic()
-            done = in_short(self._sql(table, key, beyond), schema_editor, last)
+            done = in_short(self._sql(table, keys, beyond), schema_editor, last)
             if not done:
                 return
-            beyond, last = f"{key} > %s", list(done[0])
+            beyond, last = f"({', '.join(keys)}) > ({', '.join(['%s'] * len(keys))})", list(done[0])
             time.sleep(max(self.pause, time.monotonic() - begin))
 
     def database_backwards(
@@ -73,11 +74,13 @@ class Backfill(Operation):
     ) -> None:
         """Nothing."""
 
-    def _sql(self, table: str, key: str, beyond: str) -> str:
+    def _sql(self, table: str, keys: list[str], beyond: str) -> str:
+        key, same = ", ".join(keys), " AND ".join(f"{table}.{key} = batch.{key}" for key in keys)
+        found, last = ", ".join(f"{table}.{key}" for key in keys), ", ".join(f"{key} DESC" for key in keys)
         where, assignments = (text.replace("%", "%%") for text in (self.where, self.assignments))
         return (
             f"WITH batch AS (SELECT {key} FROM {table} WHERE {beyond} AND ({where})"
             f" ORDER BY {key} LIMIT {self.batch} FOR NO KEY UPDATE),"
-            f" done AS (UPDATE {table} SET {assignments} FROM batch WHERE {table}.{key} = batch.{key}"
-            f" RETURNING {table}.{key}) SELECT {key} FROM done ORDER BY {key} DESC LIMIT 1"
+            f" done AS (UPDATE {table} SET {assignments} FROM batch WHERE {same}"
+            f" RETURNING {found}) SELECT {key} FROM done ORDER BY {last} LIMIT 1"
         )

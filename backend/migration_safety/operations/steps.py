@@ -33,6 +33,7 @@ class Stepwise(Operation):
 
     adds: ClassVar[bool] = True
     resumable: ClassVar[bool] = True
+    outside_transactions: ClassVar[bool] = True
     model_name: str
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:

@@ -4,7 +4,7 @@ import inspect
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +16,26 @@ from django.db.migrations import Migration, RunPython, RunSQL
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
-from django.db.utils import Error as DatabaseError
+from django.db.utils import NotSupportedError
 from psycopg import Connection, sql
+from psycopg.pq import TransactionStatus
 
 from backend.migration_safety.applying import INVALID_INDEXES, apply
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS
+from backend.migration_safety.nesting import in_the_database
 from backend.migration_safety.rehearsal import catalog, old_code
+from backend.migration_safety.rehearsal.demands import Demands
 from backend.migration_safety.rehearsal.observation import Observer
-from backend.migration_safety.rehearsal.synthetic import Keys, Rows
+from backend.migration_safety.rehearsal.synthetic import Rows, Table
 from backend.migration_safety.rehearsal.verdict import Report, excuse, judge_statements
 from backend.migration_safety.scratch import Scratch
 
 ROWS = 5_000  # enough to tell a look at the catalog from a scan
 LEAST_ROWS = 200
+_TABLES_OF = (
+    "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND relkind IN ('r', 'p')"
+    " AND relnamespace = current_schema()::regnamespace ORDER BY 1"
+)
 PINNED_SECONDS = 0.4  # how long the probe holds the tables
 
 
@@ -46,20 +53,20 @@ class Rehearsal:
     """Rehearses migrations one after another on one scratch database, to which `connection` leads as the owner.
 
     `limit` is the lock_timeout that the deployment gives to migrations, in milliseconds; None: it uses Django's
-    `migrate`. `keys` are those that are unique in the end (synthetic.py).
+    `migrate`. `demands` are what rows must satisfy in the end.
     """
 
     connection: BaseDatabaseWrapper
     scratch: Scratch
     rows: int = ROWS
     limit: int | None = LOCK_TIMEOUT_MS
-    keys: Keys = field(default_factory=dict)
+    demands: Demands = field(default_factory=Demands)
     _rows: Rows = field(init=False)
     executor: MigrationExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         self.connection.ensure_connection()
-        self._rows = Rows(self._raw, self.rows, self.scratch.begin, self.keys)
+        self._rows = Rows(self._raw, self.rows, self.scratch.begin, self.demands)
         self.executor = MigrationExecutor(self.connection)
         self.executor.recorder.ensure_schema()
 
@@ -79,8 +86,7 @@ class Rehearsal:
 
     def _rehearse(self, migration: Migration, state: ProjectState, report: Report) -> ProjectState | None:
         tables = self._rows.tables(touched(migration, state), self.connection)
-        report.notes += [f"{table.name} has no rows: {table.reason}" for table in tables if table.reason]
-        sound = old_code.sound(self.scratch.app, tables, self.scratch.begin)
+        sound = self._sound(tables, report)
         columns = catalog.columns(self._raw, [table.name for table in tables])
         before = _Before(self._catalog(), columns, catalog.checksums(self._raw, columns))
 
@@ -93,13 +99,25 @@ class Rehearsal:
             return None
 
         report.findings += judge_statements(report.statements, self.rows)
-        failed = load.errors | old_code.broken(self.scratch.app, sound, self.scratch.begin)
-        for label, reason in sorted(failed.items()):
-            report.add("old-statement-fails", f"{label}: {reason}")
+        _judge_tables(tables, sound, report)
+        _judge_old_code(load.errors | old_code.broken(self.scratch.app, sound, self.scratch.begin), report)
         for (name,) in self._raw.execute(INVALID_INDEXES).fetchall():
             report.add("invalid-index", name)
         self._back_and_again(migration, state, report, before)
         return after
+
+    def _sound(self, tables: Iterable[Table], report: Report) -> dict[old_code.Statement, old_code.Outcome]:
+        """The statements of the deployed code that work; what is not looked at is noted."""
+        report.notes += [f"{table.name} has no rows: {table.reason}" for table in tables if table.reason]
+        filled = {table.name for table in tables if table.rows}
+        sound, unsound = old_code.sorted_out(self.scratch.app, tables, self.scratch.begin)
+        whole = {statement.table for statement in unsound if statement.kind == "INSERT"}
+        report.notes += [
+            f"{statement.label}, which does not work before: {reason}"
+            for statement, reason in unsound.items()
+            if statement.table in filled and not (statement.kind == old_code.LEAST and statement.table in whole)
+        ]
+        return sound
 
     def _catalog(self) -> catalog.Fingerprint:
         return catalog.fingerprint(self._raw)
@@ -118,10 +136,16 @@ class Rehearsal:
             after = apply(self.executor, state, migration, limit=self.limit, on_wait=wait)
         except Exception as error:  # noqa: BLE001 - a migration may raise anything
             report.add("failed", _said(error))
+            self._end_transaction()
             return None
         finally:
             report.attempts = max(report.attempts, attempts)
         return after
+
+    def _end_transaction(self) -> None:
+        """What a script began and did not end."""
+        if self._raw.info.transaction_status is not TransactionStatus.IDLE:
+            self._raw.execute("ROLLBACK")
 
     def _back_and_again(self, migration: Migration, state: ProjectState, report: Report, before: _Before) -> None:
         applied = self._catalog()
@@ -130,8 +154,9 @@ class Rehearsal:
         except (IrreversibleError, NotImplementedError) as error:
             report.add("irreversible", str(error))
             return
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - a migration may raise anything
             report.add("irreversible", f"backward fails: {_said(error)}")
+            self._end_transaction()
             return
         for line in catalog.differences(before.catalog, self._catalog()):
             report.add("catalog-differs", f"after backward: {line}")
@@ -150,7 +175,7 @@ class Rehearsal:
     @contextmanager
     def _pinned(self, report: Report) -> Iterator[None]:
         """Another transaction has read the migration's tables and stays open; a reader that comes later is timed."""
-        tables = sorted(report.locks)
+        tables = [name for (name,) in self._raw.execute(_TABLES_OF, [sorted(report.locks)]).fetchall()]
         if not tables:
             yield
             return
@@ -184,9 +209,30 @@ class Rehearsal:
                 thread.join()
 
 
+def _judge_tables(tables: Iterable[Table], sound: Iterable[old_code.Statement], report: Report) -> None:
+    worked = {statement.table for statement in sound}
+    for table in tables:
+        if table.rows and table.name not in worked:
+            report.add("not-looked-at", f"{table.name}: no statement of the deployed code works on it before")
+        elif not table.rows and table.name in report.locks:
+            report.add("not-looked-at", f"{table.name}: {table.reason}")
+
+
+def _judge_old_code(failed: Mapping[old_code.Statement, str], report: Report) -> None:
+    """A finding for each; a least INSERT counts only where the whole one works."""
+    whole = {statement.table for statement in failed if statement.kind == "INSERT"}
+    for statement, reason in sorted(failed.items(), key=lambda item: item[0].label):
+        if statement.kind != old_code.LEAST:
+            report.add("old-statement-fails", f"{statement.label}: {reason}")
+        elif statement.table not in whole:
+            report.add("least-insert-fails", f"{statement.label}: {reason}")
+
+
 def _said(error: BaseException) -> str:
     """SQLSTATE and message without its detail, which may hold values of rows."""
     cause = error.__cause__
+    if isinstance(error, NotSupportedError) and cause is None:  # an operation of ours that says what to do instead
+        return str(error)
     if isinstance(cause, psycopg.Error):
         return f"{cause.sqlstate}: {cause.diag.message_primary or type(cause).__name__}"
     return type(error).__name__
@@ -197,12 +243,12 @@ def touched(migration: Migration, state: ProjectState) -> list[type[models.Model
     apps = state.apps
     known = {model._meta.db_table: model for model in apps.get_models(include_auto_created=True)}
     found: dict[type[models.Model], None] = {}
-    for operation in _flattened(migration.operations):
+    for operation in in_the_database(migration.operations):
         texts = ""
         if isinstance(operation, RunSQL):
             texts = str(operation.sql)
         elif isinstance(operation, RunPython):
-            texts = inspect.getsource(operation.code)
+            texts = _source(operation.code)
         names = set(re.findall(r"\w+", texts.lower()))
         for table, model in known.items():
             own = model._meta.app_label == migration.app_label
@@ -220,10 +266,9 @@ def touched(migration: Migration, state: ProjectState) -> list[type[models.Model
     return list(found)
 
 
-def _flattened(operations: Any) -> Iterator[Any]:
-    for operation in operations:
-        inner = getattr(operation, "database_operations", None)
-        if inner is None:
-            yield operation
-        else:
-            yield from _flattened(inner)
+def _source(code: Any) -> str:
+    """The text of a function; empty where there is none to be had."""
+    try:
+        return inspect.getsource(getattr(code, "func", code))
+    except (OSError, TypeError):
+        return ""

@@ -19,12 +19,16 @@ from backend.migration_safety.rehearsal.values import of_row
 _LIMIT = 50  # rows of a SELECT
 WORKERS = 2
 _PAUSE_SECONDS = 0.002
+LEAST = "least INSERT"  # of a row that says as little as it may
 _CUT_OFF = "SET statement_timeout = '30s'"  # a migration that never ends must not hold the rehearsal for ever
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """One of SELECT, INSERT, UPDATE, DELETE on a table; `texts` run in one transaction, `%(row)s` is a row's number."""
+    """One of SELECT, INSERT, LEAST, UPDATE, DELETE on a table.
+
+    `texts` run in one transaction; `%(row)s` is a row's number.
+    """
 
     kind: str
     table: str
@@ -46,27 +50,37 @@ class Outcome:
 
 def statements(table: Table) -> list[Statement]:
     """What Django does to a table: all columns by name, and no other."""
-    name, key = sql.Identifier(table.name), sql.Identifier(table.key)
+    name, key = sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.keys))
     columns = [sql.Identifier(column) for column in table.expressions]
     select = sql.SQL("SELECT {} FROM {} ORDER BY {} LIMIT {}").format(
         sql.SQL(", ").join(columns), name, key, sql.Literal(_LIMIT)
     )
     found = [Statement("SELECT", table.name, (select,))]
-    if not table.rows or table.key not in table.expressions:
+    if not table.rows or not set(table.keys) <= table.expressions.keys():
         return found
-    row = sql.SQL("{} = {}")
-    inserted = row.format(key, raw(of_row(table.expressions[table.key], f"({table.rows} + %(row)s)::bigint")))
-    present = row.format(key, raw(of_row(table.expressions[table.key], "%(row)s::bigint")))
+    inserted, present = (_is_row(table, number) for number in (f"({table.rows} + %(row)s)::bigint", "%(row)s::bigint"))
     insert = table.insert(f"{table.rows} + %(row)s", f"{table.rows} + %(row)s")
-    same = [sql.SQL("{0} = {0}").format(column) for column in columns if column != key]
+    others = [sql.Identifier(column) for column in table.expressions if column not in table.keys]
+    same = [sql.SQL("{0} = {0}").format(column) for column in others]
     found += [
         Statement("INSERT", table.name, (insert,)),
         Statement("DELETE", table.name, (insert, sql.SQL("DELETE FROM {} WHERE ").format(name) + inserted)),
     ]
+    if table.least != table.expressions:
+        least = table.insert(f"{table.rows} + %(row)s", f"{table.rows} + %(row)s", table.least)
+        found.append(Statement(LEAST, table.name, (least,)))
     if same:
         update = sql.SQL("UPDATE {} SET {} WHERE ").format(name, sql.SQL(", ").join(same)) + present
         found.append(Statement("UPDATE", table.name, (update,)))
     return found
+
+
+def _is_row(table: Table, number: str) -> sql.Composed:
+    """The condition that a row is the one of that number."""
+    equal = sql.SQL("{} = {}")
+    return sql.SQL(" AND ").join(
+        equal.format(sql.Identifier(key), raw(of_row(table.expressions[key], number))) for key in table.keys
+    )
 
 
 def connect(address: str) -> "Connection[Any]":
@@ -91,34 +105,37 @@ def run(connection: "Connection[Any]", statement: Statement, begin: Sequence[str
         return Outcome(0, f"{error.sqlstate}: {error.diag.message_primary or type(error).__name__}")
 
 
-def sound(address: str, tables: Iterable[Table], begin: Sequence[str]) -> dict[Statement, Outcome]:
-    """The statements that work now, each with what it gives."""
+def sorted_out(
+    address: str, tables: Iterable[Table], begin: Sequence[str]
+) -> tuple[dict[Statement, Outcome], dict[Statement, str]]:
+    """The statements that work now, each with what it gives, and those that do not, each with the reason."""
     with connect(address) as connection:
         found = {statement: run(connection, statement, begin) for table in tables for statement in statements(table)}
-    return {statement: outcome for statement, outcome in found.items() if not outcome.error and outcome.rows}
+    sound = {statement: outcome for statement, outcome in found.items() if not outcome.error and outcome.rows}
+    return sound, {item: outcome.error or "no rows" for item, outcome in found.items() if item not in sound}
 
 
-def broken(address: str, before: dict[Statement, Outcome], begin: Sequence[str]) -> dict[str, str]:
-    """The statements that worked before and do not now, by label, with the reason."""
+def broken(address: str, before: dict[Statement, Outcome], begin: Sequence[str]) -> dict[Statement, str]:
+    """The statements that worked before and do not now, with the reason."""
     found = {}
     with connect(address) as connection:
         for statement, expected in before.items():
             now = run(connection, statement, begin)
             if now.error:
-                found[statement.label] = now.error
+                found[statement] = now.error
             elif now.rows < expected.rows:
-                found[statement.label] = f"{now.rows} rows instead of {expected.rows}, without an error"
+                found[statement] = f"{now.rows} rows instead of {expected.rows}, without an error"
     return found
 
 
 class Load:
-    """Workers that run the statements again and again; `longest` is in seconds, `errors` by label."""
+    """Workers that run the statements again and again; `longest` is in seconds."""
 
     def __init__(self, address: str, statements: Iterable[Statement], begin: Sequence[str]) -> None:
         self._address, self._statements, self._begin = address, list(statements), begin
         self._stop, self._threads = threading.Event(), list[threading.Thread]()
         self.longest = 0.0
-        self.errors: dict[str, str] = {}
+        self.errors: dict[Statement, str] = {}
         self.executed = 0
 
     def __enter__(self) -> Self:
@@ -151,4 +168,4 @@ class Load:
                 self.longest = max(self.longest, time.perf_counter() - started)
                 self.executed += 1
                 if outcome.error:
-                    self.errors[statement.label] = outcome.error
+                    self.errors[statement] = outcome.error

@@ -6,8 +6,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from backend.migration_safety.applying import apply
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS
+from backend.migration_safety.rehearsal.demands import demands
 from backend.migration_safety.rehearsal.engine import ROWS, Rehearsal
-from backend.migration_safety.rehearsal.synthetic import unique_keys
 from backend.migration_safety.rehearsal.verdict import Report
 from backend.migration_safety.scratch import owner_connection, redirected, scratch_database
 from backend.migration_safety.selection import Key, keys, plan
@@ -34,8 +34,8 @@ def rehearse(
         order = plan(executor, chosen)
         on_progress(f"applying {len(order.base)} migrations that are there already")
         executor.migrate(None, plan=[(migration, False) for migration in order.base])
-        keys_in_the_end = unique_keys(executor.loader.project_state())
-        rehearsal = Rehearsal(connection, scratch, rows=rows, limit=limit, keys=keys_in_the_end)
+        in_the_end = demands(executor.loader.project_state(), connection)
+        rehearsal = Rehearsal(connection, scratch, rows=rows, limit=limit, demands=in_the_end)
         state = executor.loader.project_state(keys(order.base)) if order.base else executor.loader.project_state([])
         for number, migration in enumerate(order.rest):
             key = (migration.app_label, migration.name)

@@ -2,27 +2,33 @@
 
 What a row may hold is found by trial: three rows are inserted and taken back, and the columns that a violated
 constraint names are drawn anew until PostgreSQL accepts them. The first row of every table has the key 1, and every
-foreign key leads to it unless a unique key wants it to vary, so that all rows belong to one tenant. Keys that only a
-later migration makes unique are kept too, as the real rows do by then.
+foreign key leads to it unless a unique key wants it to vary, so that all rows belong to one tenant. What only a later
+migration demands is kept too (demands.py), as the real rows do by then.
+
+The last rows of a table say as little as they may: NULL where that is allowed, and the default where there is one.
 """
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.state import ModelState, ProjectState
 from psycopg import Connection, sql
 
+from backend.migration_safety.rehearsal.demands import Demands, Unfit
 from backend.migration_safety.rehearsal.values import NULL, OMITTED, candidates, of_row
 from backend.migration_safety.scratch import options as project
 
 SPARE = 4  # rows that a table has more than those that refer to it: keys for the rows that the load inserts
 _ATTEMPTS = 400
+_STRICT_ATTEMPTS = 80  # at which the rows must keep what a later migration demands
+_LEAST_ATTEMPTS = 12
 _TRIAL = 3
+_LEAST_SHARE = 10  # one row in so many says as little as it may
+_REFUSED = (psycopg.errors.IntegrityError, psycopg.errors.DataError)
 
 
 @dataclass(slots=True)
@@ -30,14 +36,15 @@ class Table:
     """A table with the expressions of its synthetic rows; without rows (0) it could not be filled (`reason`)."""
 
     name: str
-    key: str
+    keys: tuple[str, ...]  # columns of the primary key
     rows: int = 0
     expressions: dict[str, str] = field(default_factory=dict)
+    least: dict[str, str] = field(default_factory=dict)  # of a row that says as little as it may
     reason: str = ""
 
-    def insert(self, first: str, last: str) -> sql.Composed:
-        """The INSERT of the rows from `first` to `last`."""
-        named = {column: text for column, text in self.expressions.items() if text != OMITTED}
+    def insert(self, first: str, last: str, expressions: Mapping[str, str] | None = None) -> sql.Composed:
+        """The INSERT of the rows from `first` to `last`, of the table's expressions or of others."""
+        named = {column: text for column, text in (expressions or self.expressions).items() if text != OMITTED}
         return sql.SQL("INSERT INTO {} ({}) SELECT {} FROM generate_series({}::bigint, {}::bigint) AS g").format(
             sql.Identifier(self.name),
             sql.SQL(", ").join(map(sql.Identifier, named)),
@@ -59,31 +66,14 @@ class _Column:
     has_default: bool
 
 
-class _Twice(Exception):
-    """Two rows have the same values in columns that will be a unique key; the columns are the argument."""
-
-
-Keys = Mapping[str, Sequence[tuple[str, ...]]]
-
-
-def unique_keys(state: ProjectState) -> Keys:
-    """The columns of each unique key without a condition, by table."""
-    return {
-        model.options.get("db_table") or f"{app}_{name}": list(_keys_of(model))
-        for (app, name), model in state.models.items()
-    }
-
-
 class Rows:
     """The synthetic rows of one scratch database; tables are filled when they are first asked for.
 
-    `keys` are those that the tables have in the end.
+    `demands` are what the tables must satisfy in the end.
     """
 
-    def __init__(
-        self, connection: "Connection[Any]", rows: int, begin: Sequence[str] = (), keys: Keys | None = None
-    ) -> None:
-        self._connection, self._rows, self._begin, self._keys = connection, rows, begin, keys or {}
+    def __init__(self, connection: "Connection[Any]", rows: int, begin: Sequence[str], demands: Demands) -> None:
+        self._connection, self._rows, self._begin, self._demands = connection, rows, begin, demands
         self._tables: dict[str, Table] = {}
 
     def tables(self, wanted: Iterable[type[models.Model]], django: BaseDatabaseWrapper) -> list[Table]:
@@ -101,7 +91,7 @@ class Rows:
             if table is None:
                 parents = [self._tables.get(parent._meta.db_table) for parent in _parents(model) if parent is not model]
                 least = min((parent.rows for parent in parents if parent is not None and parent.rows), default=0)
-                table = Table(name, model._meta.pk.column or "")
+                table = Table(name, tuple(field.column for field in model._meta.pk_fields))
                 self._fill(table, model, actual, django, least - SPARE if least else self._rows)
                 self._tables[name] = table
             else:
@@ -139,49 +129,106 @@ class Rows:
             return
         draw = random.Random(table.name)  # noqa: S311 - the same rows in every run; nothing secret
         table.expressions = {column: texts[0] for column, texts in options.items()}
-        for _attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
-                self._try(table, rows)
-            except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
+                self._try(table, rows, strict=attempt < _STRICT_ATTEMPTS)
+            except _REFUSED as error:
                 table.reason = f"no synthetic row satisfies {error.diag.constraint_name or error.diag.message_primary}"
-                for column in sorted(self._at_fault(error, table.name) & options.keys() or options.keys()):
-                    if actual[column].kind == "text" and isinstance(error, psycopg.errors.CheckViolation):
-                        options[column] = list(dict.fromkeys([*options[column], *self._literals(error, table.name)]))
-                    table.expressions[column] = _draw(draw, options[column], error)
-            except _Twice as error:
-                table.reason = f"no synthetic row satisfies the unique key of {', '.join(error.args)}"
-                able = [column for column in error.args if _varying(options[column])]
-                if not able:
+                self._draw_accepted(table, options, actual, error, draw)
+            except Unfit as error:
+                table.reason = f"no synthetic row satisfies {error.demand}"
+                if not _draw_fit(table, options, actual, error, draw):
                     return
-                column = draw.choice(able)
-                table.expressions[column] = draw.choice(_varying(options[column]))
             else:
                 table.rows, table.reason = rows, ""
+                self._add_least(table, options, actual, draw)
                 return
 
-    def _try(self, table: Table, rows: int) -> None:
-        """A few rows first, so that a wrong draw costs little; then all of them, with the sequence after them."""
+    def _draw_accepted(
+        self,
+        table: Table,
+        options: dict[str, list[str]],
+        actual: dict[str, _Column],
+        error: psycopg.Error,
+        draw: random.Random,
+    ) -> None:
+        """Other expressions in the columns of the constraint that refused the rows."""
+        at_fault = self._at_fault(error, table.name) & options.keys() or set(options)
+        if isinstance(error, psycopg.errors.UniqueViolation):  # rows stay with their tenant if another column can vary
+            at_fault = {name for name in at_fault if name != _tenant() and _varying(options[name])} or at_fault
+        for column in sorted(at_fault):
+            if actual[column].kind == "text" and isinstance(error, psycopg.errors.CheckViolation):
+                options[column] = list(dict.fromkeys([*options[column], *self._literals(error, table.name)]))
+            table.expressions[column] = _draw(draw, options[column], error)
+
+    def _try(self, table: Table, rows: int, *, strict: bool) -> None:
+        """A few rows first, so that a wrong draw costs little; then most of them, with the sequence after all."""
         with self._connection.transaction():
             for statement in self._begin:
                 self._connection.execute(raw(statement))
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute(table.insert("1", str(min(_TRIAL, rows))), {})
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                self._refuse_twins(table)
-            self._connection.execute(table.insert("1", str(rows)), {})
-            self._refuse_twins(table)
+                self._demands.refuse(self._connection, table.name, table.expressions, checks=strict)
+            self._connection.execute(table.insert("1", str(rows - rows // _LEAST_SHARE)), {})
+            self._demands.refuse(self._connection, table.name, table.expressions, checks=strict)
             self._connection.execute(
-                "SELECT setval(s, %s) FROM pg_get_serial_sequence(quote_ident(%s), %s) AS s WHERE s IS NOT NULL",
-                [rows + SPARE, table.name, table.key],
+                "SELECT setval(s, %s) FROM unnest(%s::text[]) AS key, pg_get_serial_sequence(quote_ident(%s), key) AS s"
+                " WHERE s IS NOT NULL",
+                [rows + SPARE, list(table.keys), table.name],
             )
 
-    def _refuse_twins(self, table: Table) -> None:
-        for key in self._keys.get(table.name, ()):
-            if table.expressions.keys() >= set(key):
-                columns = sql.SQL(", ").join(map(sql.Identifier, key))
-                twins = sql.SQL("SELECT 1 FROM {} GROUP BY {} HAVING count(*) > 1 LIMIT 1")
-                if self._connection.execute(twins.format(sql.Identifier(table.name), columns)).fetchone():
-                    raise _Twice(*(column for column in key if column != project()["TENANT_COLUMN"]))
+    def _add_least(
+        self, table: Table, options: dict[str, list[str]], actual: dict[str, _Column], draw: random.Random
+    ) -> None:
+        """The last rows, which say as little as they may; where that cannot be stored they are as the others."""
+        first, last = str(table.rows - table.rows // _LEAST_SHARE + 1), str(table.rows)
+        table.least = self._least(table, options, actual, draw)
+        stored = {**table.least, **{key: table.expressions[key] for key in table.keys if key in table.expressions}}
+        for expressions in (stored, table.expressions):
+            if self._refusal(table.insert(first, last, expressions), table, keep=True) is None:
+                return
+        table.rows = int(first) - 1
+
+    def _least(
+        self, table: Table, options: dict[str, list[str]], actual: dict[str, _Column], draw: random.Random
+    ) -> dict[str, str]:
+        """NULL in every nullable column and the default in every other that has one, as far as constraints allow it.
+
+        The other columns are drawn anew for that. What a later migration demands is not asked here: a row that is
+        written today need not satisfy it.
+        """
+        bare = {name: NULL if actual[name].nullable else OMITTED for name in options if _may_be_left_out(actual[name])}
+        while bare:
+            tried = {**table.expressions, **bare}
+            at_fault: set[str] = set()
+            for _attempt in range(_LEAST_ATTEMPTS):
+                error = self._refusal(table.insert(str(table.rows + 1), str(table.rows + _TRIAL), tried), table)
+                if error is None:
+                    return tried
+                at_fault = self._at_fault(error, table.name)
+                free = sorted(at_fault & options.keys() - bare.keys())
+                if not free:
+                    break
+                for column in free:
+                    tried[column] = _draw(draw, options[column], error)
+            del bare[draw.choice(sorted(at_fault & bare.keys()) or sorted(bare))]
+        return dict(table.expressions)
+
+    def _refusal(self, insert: sql.Composed, table: Table, *, keep: bool = False) -> psycopg.Error | None:
+        """Why PostgreSQL refuses the rows, which stay only if `keep` and nothing refuses them."""
+        try:
+            with self._connection.transaction(force_rollback=not keep):
+                for statement in self._begin:
+                    self._connection.execute(raw(statement))
+                self._connection.execute(insert, {})
+                self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                self._demands.refuse(self._connection, table.name, table.expressions, checks=False)
+        except psycopg.Error as error:
+            return error
+        except Unfit as error:
+            return psycopg.errors.UniqueViolation(error.demand)
+        return None
 
     def _literals(self, error: psycopg.Error, table: str) -> list[str]:
         """The texts that a CHECK mentions: one of them may be what it wants."""
@@ -206,6 +253,20 @@ class Rows:
         return {name for (name,) in rows}
 
 
+def _draw_fit(
+    table: Table, options: dict[str, list[str]], actual: dict[str, _Column], error: Unfit, draw: random.Random
+) -> bool:
+    """Whether there are other expressions for the columns of a demand; then the table has them."""
+    able = [name for name in error.columns if name != _tenant()]
+    if error.is_key:
+        able = [name for name in able if _varying(options[name])]
+        able = able and [draw.choice(able)]
+    for column in able:
+        texts = _varying(options[column]) if error.is_key else options[column]
+        table.expressions[column] = draw.choice(texts + (error.literals if actual[column].kind == "text" else []))
+    return bool(able)
+
+
 def _draw(draw: random.Random, texts: list[str], error: psycopg.Error) -> str:
     """Another expression; a unique key is satisfied by one that varies."""
     if isinstance(error, psycopg.errors.UniqueViolation):
@@ -217,19 +278,12 @@ def _varying(texts: Iterable[str]) -> list[str]:
     return [text for text in texts if of_row(text, "") != text]
 
 
-def _keys_of(model: ModelState) -> Iterator[tuple[str, ...]]:
-    columns = {
-        name: field.db_column or (f"{name}_id" if isinstance(field, models.ForeignKey) else name)
-        for name, field in model.fields.items()
-    }
-    named = [rule.fields for rule in model.options.get("constraints", ()) if _is_plain_key(rule)]
-    named += [(name,) for name, column in model.fields.items() if column.unique and not column.primary_key]
-    for fields in [*named, *model.options.get("unique_together", ())]:
-        yield tuple(columns[field] for field in fields)
+def _tenant() -> str:
+    return str(project()["TENANT_COLUMN"])
 
 
-def _is_plain_key(rule: models.BaseConstraint) -> bool:
-    return isinstance(rule, models.UniqueConstraint) and rule.condition is None and bool(rule.fields)
+def _may_be_left_out(column: _Column) -> bool:
+    return column.nullable or column.has_default
 
 
 def _options(column: "models.Field[Any, Any]", actual: dict[str, _Column], django: BaseDatabaseWrapper) -> list[str]:
@@ -250,13 +304,16 @@ def _follow(table: Table, model: type[models.Model], actual: dict[str, _Column])
     """The expressions after migrations came in between: new columns keep their default, lost ones go."""
     if not table.rows:
         return
-    kept = {column: text for column, text in table.expressions.items() if column in actual}
-    for column in (item.column for item in model._meta.concrete_fields if item.column in actual):
-        if column not in kept:
-            found = actual[column]
-            texts = candidates(found.kind, [], nullable=found.nullable, has_default=found.has_default)
-            kept[column] = OMITTED if found.has_default or found.nullable or not texts else texts[0]
-    table.expressions = kept
+    named = [item.column for item in model._meta.concrete_fields if item.column in actual]
+    for expressions in (table.expressions, table.least):
+        kept = {column: expressions[column] for column in named if column in expressions}
+        for column in named:
+            if column not in kept:
+                found = actual[column]
+                texts = candidates(found.kind, [], nullable=found.nullable, has_default=found.has_default)
+                kept[column] = OMITTED if _may_be_left_out(found) or not texts else texts[0]
+        expressions.clear()
+        expressions.update(kept)
 
 
 def _parents(model: type[models.Model]) -> list[type[models.Model]]:

@@ -17,6 +17,8 @@ RULES: Mapping[str, str] = {
     "no-lock-timeout": "a lock that live statements queue behind is waited for without a limit",
     "many-rows-at-once": "one transaction changes most rows of a table: their writers wait for its end",
     "old-statement-fails": "a statement of the deployed code fails, or does less than before",
+    "least-insert-fails": "an INSERT fails that leaves out, or gives NULL for, what the models before allow it to",
+    "not-looked-at": "what happens to a table cannot be told: it has no rows, or no statement on it works before",
     "invalid-index": "an index is left INVALID",
     "irreversible": "the migration cannot be taken back",
     "catalog-differs": "backward and forward again do not lead to the same catalog",
@@ -113,9 +115,25 @@ def judge_statements(statements: Sequence[Observed], rows: int) -> Iterable[Find
         if statement.acquired and not 0 < statement.lock_timeout <= LOCK_TIMEOUT_LIMIT_MS:
             limit = f"{statement.lock_timeout} ms" if statement.lock_timeout else "none"
             yield Finding("no-lock-timeout", f"{', '.join(statement.acquired)}, limit {limit}: {statement.sql}")
+    yield from _judge_changes(statements, many)
+
+
+def _judge_changes(statements: Sequence[Observed], many: int) -> Iterable[Finding]:
+    """What one statement changes, or all those of a transaction: their writers wait for its end."""
+    together: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for number, statement in enumerate(statements):
         for table, changed in statement.changed.items():
-            if changed >= many:
-                yield Finding("many-rows-at-once", f"{changed} rows of {table}: {statement.sql}")
+            which = statement.transaction or f"statement {number}"
+            together.setdefault((which, table), []).append((changed, statement.sql))
+    for (_which, table), changes in together.items():
+        total, (largest, text) = sum(changed for changed, _text in changes), max(changes)
+        if largest >= many:
+            yield Finding("many-rows-at-once", f"{largest} rows of {table}: {text}")
+        elif total >= many:
+            yield Finding(
+                "many-rows-at-once",
+                f"{total} rows of {table} in one transaction, by {len(changes)} statements such as {text}",
+            )
 
 
 def excuse(findings: Iterable[Finding], migration: Migration) -> list[Finding]:
