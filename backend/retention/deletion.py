@@ -230,7 +230,7 @@ def _empty(actor: Actor, table: TenantTable, at_once: int) -> int:
         return _delete(actor, table, "WHERE id = ANY(%s)", ids)
 
 
-def _delete(actor: Actor, table: TenantTable, where: str, value: object) -> int:
+def _delete(actor: Actor, table: TenantTable, where: str, value: uuid.UUID | list[uuid.UUID]) -> int:
     """How many rows were deleted; the trail has an entry of them, by triggers or, where a table has none, by hand."""
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {table.name} {where}", [value])
