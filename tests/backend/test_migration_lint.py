@@ -251,12 +251,11 @@ def test_an_answer_in_sarif_names_every_rule(database: str, tmp_path: Path) -> N
     assert read.conclusion == "PASS"
 
 
-def test_without_arguments_it_reads_what_the_database_lacks(database: str) -> None:
+def test_without_arguments_it_reads_what_the_database_lacks_of_the_project(database: str) -> None:
     with scratch_database() as scratch, redirected(scratch):
         call_command("migrate_safely", "accounts", "0001", verbosity=0)
         said = io.StringIO()
-        with pytest.raises(SystemExit):  # migrations of others, which are read too
-            call_command("lint_migrations", format="json", stdout=said)
+        call_command("lint_migrations", format="json", stdout=said)
 
     answer = json.loads(said.getvalue())
     accepted = {(item["migration"], item["rule"]) for item in answer["findings"] if item["reason"]}
