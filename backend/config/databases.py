@@ -1,15 +1,18 @@
 """Django's database settings from one address per role; starts the embedded server where no address is given."""
 
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from backend.config.env import BadSetting, Environment
+from backend.core.errors import ConfigurationError
 from backend.db.bootstrap import create_database, create_roles
 from backend.db.embedded import EmbeddedServer
 
 DATABASE = "driftgraph"
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -51,14 +54,27 @@ def from_url(name: str, url: str) -> dict[str, Any]:
     }
 
 
-def databases(environment: Environment) -> dict[str, dict[str, Any]]:
-    """`default` (role app) always; `owner` (migrations) for the embedded server, or where its address is set."""
+def databases(environment: Environment, *, may_be_missing: bool = False) -> dict[str, dict[str, Any]]:
+    """`default` (role app) always; `owner` (migrations) for the embedded server, or where its address is set.
+
+    None where there is no embedded server to be had and `may_be_missing`, after a line that says why.
+
+    Raises:
+        BadSetting: an address is none.
+        ConfigurationError: the embedded server does not work, and may not be missing.
+    """
     if environment.database_url:
         found = {"default": from_url("DRIFTGRAPH_DATABASE_URL", environment.database_url)}
         if environment.owner_database_url:
             found["owner"] = from_url("DRIFTGRAPH_OWNER_DATABASE_URL", environment.owner_database_url)
         return found
-    server = embedded_server(str(environment.data_dir.resolve()), environment.embedded_options)
+    try:
+        server = embedded_server(str(environment.data_dir.resolve()), environment.embedded_options)
+    except ConfigurationError as error:
+        if not may_be_missing:
+            raise
+        _log.warning("%s", error.message)
+        return {}
     return {
         alias: from_url(alias, server.url(role, DATABASE)) for alias, role in (("default", "app"), ("owner", "owner"))
     }

@@ -244,20 +244,39 @@ def refusal() -> str:
     return str(refused.value)
 
 
-def test_a_hook_passes_without_a_database_and_its_run_is_inconclusive(tmp_path: Path) -> None:
+def hook(**variables: str) -> str:
+    """What the hook of a commit says that it lets pass."""
     kept_of_environment = {name: value for name, value in os.environ.items() if not name.startswith("DRIFTGRAPH_")}
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "lint_migrations", "drift.0003", "--report"],
+        cwd=ROOT,
+        env={**kept_of_environment, **{f"DRIFTGRAPH_{name}": value for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "only operations are read" in ended.stderr
+    return ended.stderr
+
+
+def test_a_hook_passes_without_a_database_and_its_run_is_inconclusive(tmp_path: Path) -> None:
     nowhere = {"DATABASE_URL": "postgresql://app@127.0.0.1:1/x", "DATA_DIR": str(tmp_path)}
     for owner in ({}, {"OWNER_DATABASE_URL": "postgresql://owner@127.0.0.1:1/x"}):
-        ended = subprocess.run(
-            [sys.executable, "manage.py", "lint_migrations", "drift.0003", "--report"],
-            cwd=ROOT,
-            env={**kept_of_environment, **{f"DRIFTGRAPH_{name}": value for name, value in (nowhere | owner).items()}},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        assert "only operations are read" in ended.stderr
+        hook(**nowhere, **owner)
 
     documents = [path.read_bytes() for path in (tmp_path / "reports").glob("*.sarif")]
     assert [read_sarif(document)[0].conclusion for document in documents] == ["INCONCLUSIVE"] * 2
+
+
+def test_a_hook_passes_where_the_embedded_server_does_not_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "pg").touch()
+
+    no_folder, no_cluster = hook(DATA_DIR=str(tmp_path / "file")), hook(DATA_DIR=str(tmp_path))
+
+    assert "file cannot be used by this user" in no_folder
+    assert "The report is lost" in no_folder
+    (report,) = (tmp_path / "reports").glob("*.sarif")
+    assert read_sarif(report.read_bytes())[0].conclusion == "INCONCLUSIVE"
+    assert "report waits in" in no_cluster
