@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from django.core.management.base import CommandError, CommandParser
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.exceptions import AmbiguityError
 from django.db.migrations.executor import MigrationExecutor
@@ -85,12 +86,13 @@ def refuse_conflicts(loader: MigrationLoader) -> None:
 
 
 def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:
-    """All migrations of the project in an order in which the chosen ones come as late as they can.
+    """All migrations of the project in an order in which the chosen ones come as late as they can; the executor knows
+    squashes from now on as the plan does.
 
     Raises:
         CommandError: a squash is chosen together with one that it replaces.
     """
-    _without_squashes_of(executor.loader, chosen)
+    executor.loader = _as_if_begun(executor.connection, chosen)
     graph = executor.loader.graph
     for app, name in sorted(chosen - graph.nodes.keys()):
         raise CommandError(f"{app}.{name} is a squash: choose it without those that it replaces.", returncode=2)
@@ -104,15 +106,15 @@ def plan(executor: MigrationExecutor, chosen: frozenset[Key]) -> Plan:
     return Plan(base, rest)
 
 
-def _without_squashes_of(loader: MigrationLoader, chosen: frozenset[Key]) -> None:
-    """Gives the loader the graph that a database has which has a part of what the squashes of chosen ones replace."""
-    loader.replace_migrations = False
-    loader.build_graph()
+def _as_if_begun(connection: BaseDatabaseWrapper, chosen: frozenset[Key]) -> MigrationLoader:
+    """The migrations of a database that has a part of what squashes replace, where that part is chosen."""
+    loader = MigrationLoader(connection, replace_migrations=False)
     for key, squash in loader.replacements.items():
         is_begun = not chosen.isdisjoint(squash.replaces)
         remove = loader.graph.remove_replacement_node if is_begun else loader.graph.remove_replaced_nodes
         remove(key, squash.replaces)
     loader.graph.validate_consistency()
+    return loader
 
 
 def path_of(migration: Migration) -> Path:
