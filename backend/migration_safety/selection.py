@@ -155,7 +155,10 @@ def changed_files(since: str, folder: Path) -> frozenset[Path]:
         CommandError: no git, no repository or no such revision.
     """
     top = Path(_git("rev-parse", "--show-toplevel", cwd=folder).strip())
-    commit = _git("rev-parse", "--verify", "--end-of-options", f"{since}^{{commit}}", cwd=top).strip()
+    try:
+        commit = _git("rev-parse", "--verify", "--end-of-options", f"{since}^{{commit}}", cwd=top).strip()
+    except CommandError:
+        raise CommandError(f"--since: the repository {top} has no revision {since}.", returncode=2) from None
     listed = _git("diff", "--name-only", "--diff-filter=AMR", "-z", commit, "--", cwd=top)
     listed += _git("ls-files", "--others", "--exclude-standard", "-z", cwd=top)
     return frozenset((top / name).resolve() for name in listed.split("\0") if name)
