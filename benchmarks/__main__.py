@@ -26,7 +26,7 @@ COMMANDS = {
         "benchmarks.soak.command", "mixed load by several organizations while processes die, every answer checked"
     ),
     "migrations": Command(
-        "benchmarks.migrations.command", "27 changes of tables, naive and safe, as rehearsed", fresh_database=True
+        "benchmarks.migrations.command", "32 changes of tables, naive and safe, as rehearsed", fresh_database=True
     ),
     "faults": Command(
         "benchmarks.faults.command", "what clients see of faults of PostgreSQL, and what is lost", fresh_database=True

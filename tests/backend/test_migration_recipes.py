@@ -37,6 +37,7 @@ BEFORE: dict[str, Sequence[Operation]] = {
     "add a reference to a tenant's row": [_tenant_table("Account"), _tenant_table("Bill")],
     "add or detach a partition": _PARTITIONED,
 }
+ALWAYS_WRITTEN = {"safety_exceptions": {"least-insert-fails": "the code before writes it in every row"}}
 ACCOUNT = TenantForeignKey("shop.Account", null=True)
 
 # The words of the first column of the table, and the migrations of the second.
@@ -49,11 +50,11 @@ RECIPES: dict[str, Phases] = {
         [migrations.AddField("order", "double", models.IntegerField(null=True))],
         NEXT_RELEASE,
         [safe.Backfill("order", "double = quantity * 2", "double IS NULL", batch=200, pause=0)],
-        [safe.SetNotNull("order", "double", models.IntegerField())],
+        Case("not_null", [safe.SetNotNull("order", "double", models.IntegerField())], attributes=ALWAYS_WRITTEN),
     ],
     "make a column NOT NULL": [
         [safe.Backfill("order", "paid_cents = 0", "paid_cents IS NULL", batch=200, pause=0)],
-        [safe.SetNotNull("order", "paid_cents", models.IntegerField())],
+        Case("not_null", [safe.SetNotNull("order", "paid_cents", models.IntegerField())], attributes=ALWAYS_WRITTEN),
     ],
     "add or drop an index": [
         [safe.AddIndex("order", models.Index(fields=["code"], name="shop_order_code_idx"))],

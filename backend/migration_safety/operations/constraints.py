@@ -146,7 +146,7 @@ def _unique(rule: models.BaseConstraint) -> models.UniqueConstraint:
     return rule
 
 
-def _is_index_alone(rule: models.UniqueConstraint) -> bool:
+def _is_index_alone(rule: Any) -> bool:
     return rule.condition is not None or bool(rule.expressions or rule.include or rule.opclasses)
 
 

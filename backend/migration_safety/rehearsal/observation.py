@@ -224,7 +224,7 @@ class Observer:
         )
 
 
-def _parts(script: str) -> list[str]:
+def _parts(script: Any) -> list[Any]:
     """The statements of a script whose transactions or waits are its own; any other is one part."""
     if not isinstance(script, str) or ";" not in script or not _SCRIPTED.search(script) or _SQL_BODY.search(script):
         return [script]

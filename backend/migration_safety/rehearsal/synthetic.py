@@ -91,7 +91,7 @@ class Rows:
             if table is None:
                 parents = [self._tables.get(parent._meta.db_table) for parent in _parents(model) if parent is not model]
                 least = min((parent.rows for parent in parents if parent is not None and parent.rows), default=0)
-                table = Table(name, tuple(field.column for field in model._meta.pk_fields))
+                table = Table(name, tuple(str(field.column) for field in model._meta.pk_fields))
                 self._fill(table, model, actual, django, least - SPARE if least else self._rows)
                 self._tables[name] = table
             else:
@@ -215,7 +215,7 @@ class Rows:
             del bare[draw.choice(sorted(at_fault & bare.keys()) or sorted(bare))]
         return dict(table.expressions)
 
-    def _refusal(self, insert: sql.Composed, table: Table, *, keep: bool = False) -> psycopg.Error | None:
+    def _refusal(self, insert: sql.Composed, table: Table, *, keep: bool = False) -> psycopg.Error | Unfit | None:
         """Why PostgreSQL refuses the rows, which stay only if `keep` and nothing refuses them."""
         try:
             with self._connection.transaction(force_rollback=not keep):
@@ -224,10 +224,8 @@ class Rows:
                 self._connection.execute(insert, {})
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 self._demands.refuse(self._connection, table.name, table.expressions, checks=False)
-        except psycopg.Error as error:
+        except (psycopg.Error, Unfit) as error:
             return error
-        except Unfit as error:
-            return psycopg.errors.UniqueViolation(error.demand)
         return None
 
     def _literals(self, error: psycopg.Error, table: str) -> list[str]:
@@ -239,7 +237,9 @@ class Rows:
         ).fetchall()
         return [literal.replace("%", "%%") for (literal,) in found]
 
-    def _at_fault(self, error: psycopg.Error, table: str) -> set[str]:
+    def _at_fault(self, error: psycopg.Error | Unfit, table: str) -> set[str]:
+        if isinstance(error, Unfit):
+            return set(error.columns)
         if column := error.diag.column_name:
             return {column}
         rows = self._connection.execute(
@@ -267,9 +267,9 @@ def _draw_fit(
     return bool(able)
 
 
-def _draw(draw: random.Random, texts: list[str], error: psycopg.Error) -> str:
+def _draw(draw: random.Random, texts: list[str], error: psycopg.Error | Unfit) -> str:
     """Another expression; a unique key is satisfied by one that varies."""
-    if isinstance(error, psycopg.errors.UniqueViolation):
+    if isinstance(error, psycopg.errors.UniqueViolation) or (isinstance(error, Unfit) and error.is_key):
         texts = _varying(texts) or texts
     return draw.choice(texts)
 
