@@ -51,6 +51,22 @@ def test_rows_keep_the_checks_that_a_later_migration_adds(database: str) -> None
     assert (_found(report), report.notes) == ([], [])
 
 
+def test_a_check_that_a_later_migration_adds_decides_between_rows_that_are_equally_bare(database: str) -> None:
+    """A status tells whether a sum may be missing: rows without a sum have the status that allows it."""
+    either = models.CheckConstraint(
+        condition=models.Q(status="PAID", paid_cents__isnull=False) | models.Q(status="NEW"), name="either_ck"
+    )
+
+    with shop(to_come=[safe.AddConstraint("order", either)]) as (rehearsal, before):
+        report, _after = rehearsal.rehearse(
+            Case("either", [safe.AddConstraint("order", either)], atomic=False).migration(), before
+        )
+        paid = "SELECT DISTINCT status FROM shop_order WHERE paid_cents IS NULL"
+        assert rehearsal.connection.connection.execute(paid).fetchall() == [("NEW",)]
+
+    assert _found(report) == []
+
+
 def test_an_insert_may_leave_out_what_the_models_before_allow(database: str) -> None:
     """NULL, a default of the database and its key; a later check does not take that away."""
     paid = models.CheckConstraint(condition=models.Q(paid_cents__isnull=False), name="paid_ck")

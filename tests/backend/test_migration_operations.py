@@ -1,10 +1,11 @@
 """Safe operations can be interrupted anywhere and run again; they come, go and come again."""
 
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 from django.db import connections, migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from django.db.utils import NotSupportedError
 
@@ -229,10 +230,10 @@ def test_django_can_remove_a_unique_constraint_of_any_form(database: str) -> Non
     ],
 )
 def test_they_change_nothing_else_of_a_field(operation: Operation, what: str) -> None:
-    migration, before = _migration(operation), shop_state()
+    migration, before, editor = _migration(operation), shop_state(), cast("BaseDatabaseSchemaEditor", None)
 
     with pytest.raises(NotSupportedError, match=what):
-        operation.database_forwards("shop", None, before, migration.mutate_state(before))
+        operation.database_forwards("shop", editor, before, migration.mutate_state(before))
 
 
 def test_inside_a_transaction_they_refuse(database: str) -> None:

@@ -141,7 +141,7 @@ class Rows:
                     return
             else:
                 table.rows, table.reason = rows, ""
-                self._add_least(table, options, actual, draw)
+                self._add_least(table, options, actual, draw, strict=attempt < _STRICT_ATTEMPTS)
                 return
 
     def _draw_accepted(
@@ -179,11 +179,18 @@ class Rows:
             )
 
     def _add_least(
-        self, table: Table, options: dict[str, list[str]], actual: dict[str, _Column], draw: random.Random
+        self,
+        table: Table,
+        options: dict[str, list[str]],
+        actual: dict[str, _Column],
+        draw: random.Random,
+        *,
+        strict: bool,
     ) -> None:
         """The last rows, which say as little as they may; where that cannot be stored they are as the others."""
         first, last = str(table.rows - table.rows // _LEAST_SHARE + 1), str(table.rows)
-        table.least = self._least(table, options, actual, draw)
+        bare = {name: NULL if actual[name].nullable else OMITTED for name in options if _may_be_left_out(actual[name])}
+        table.least = self._least(table, options, bare, draw, strict=strict)
         stored = {**table.least, **{key: table.expressions[key] for key in table.keys if key in table.expressions}}
         for expressions in (stored, table.expressions):
             if self._refusal(table.insert(first, last, expressions), table, keep=True) is None:
@@ -191,31 +198,41 @@ class Rows:
         table.rows = int(first) - 1
 
     def _least(
-        self, table: Table, options: dict[str, list[str]], actual: dict[str, _Column], draw: random.Random
+        self,
+        table: Table,
+        options: dict[str, list[str]],
+        bare: dict[str, str],
+        draw: random.Random,
+        *,
+        strict: bool,
     ) -> dict[str, str]:
-        """NULL in every nullable column and the default in every other that has one, as far as constraints allow it.
+        """The expressions with those of `bare`, as far as constraints allow it; the others are drawn anew for that.
 
-        The other columns are drawn anew for that. What a later migration demands is not asked here: a row that is
+        What a later migration demands is kept (if `strict`) where that takes no more than another draw: a row that is
         written today need not satisfy it.
         """
-        bare = {name: NULL if actual[name].nullable else OMITTED for name in options if _may_be_left_out(actual[name])}
         while bare:
-            tried = {**table.expressions, **bare}
             at_fault: set[str] = set()
-            for _attempt in range(_LEAST_ATTEMPTS):
-                error = self._refusal(table.insert(str(table.rows + 1), str(table.rows + _TRIAL), tried), table)
-                if error is None:
-                    return tried
-                at_fault = self._at_fault(error, table.name)
-                free = sorted(at_fault & options.keys() - bare.keys())
-                if not free:
-                    break
-                for column in free:
-                    tried[column] = _draw(draw, options[column], error)
-            del bare[draw.choice(sorted(at_fault & bare.keys()) or sorted(bare))]
+            for checks in (True, False) if strict else (False,):
+                tried = {**table.expressions, **bare}
+                for _attempt in range(_LEAST_ATTEMPTS):
+                    insert = table.insert(str(table.rows + 1), str(table.rows + _TRIAL), tried)
+                    error = self._refusal(insert, table, checks=checks)
+                    if error is None:
+                        return tried
+                    at_fault = self._at_fault(error, table.name)
+                    free = sorted(at_fault & options.keys() - bare.keys() - {_tenant()})
+                    if not free:
+                        break
+                    for column in free:
+                        tried[column] = _draw(draw, [*options[column], table.expressions[column]], error)
+            given_up = draw.choice(sorted(at_fault & bare.keys()) or sorted(bare))
+            bare = {name: text for name, text in bare.items() if name != given_up}
         return dict(table.expressions)
 
-    def _refusal(self, insert: sql.Composed, table: Table, *, keep: bool = False) -> psycopg.Error | Unfit | None:
+    def _refusal(
+        self, insert: sql.Composed, table: Table, *, keep: bool = False, checks: bool = False
+    ) -> psycopg.Error | Unfit | None:
         """Why PostgreSQL refuses the rows, which stay only if `keep` and nothing refuses them."""
         try:
             with self._connection.transaction(force_rollback=not keep):
@@ -223,7 +240,7 @@ class Rows:
                     self._connection.execute(raw(statement))
                 self._connection.execute(insert, {})
                 self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                self._demands.refuse(self._connection, table.name, table.expressions, checks=False)
+                self._demands.refuse(self._connection, table.name, table.expressions, checks=checks)
         except (psycopg.Error, Unfit) as error:
             return error
         return None
