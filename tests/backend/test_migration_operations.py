@@ -216,6 +216,9 @@ def test_django_can_remove_a_unique_constraint_of_any_form(database: str) -> Non
             apply(rehearsal.executor, after, removed)
             assert catalog.differences(untouched, catalog.fingerprint(rehearsal.connection.connection)) == []
 
+        with pytest.raises(NotSupportedError, match="leave it as AddUniqueIndex made it"):
+            apply(rehearsal.executor, before, _migration(safe.UseUniqueIndex("order", covering)))
+
     ours, djangos = definitions
     assert catalog.differences(ours, djangos) == []
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.utils import NotSupportedError
 
 from backend.migration_safety.operations.indexes import dropping_index, making_index
 from backend.migration_safety.operations.steps import (
@@ -109,7 +110,7 @@ class AddUniqueIndex(_UniquePhase):
 
 
 class UseUniqueIndex(_UniquePhase):
-    """The second phase: the index of AddUniqueIndex becomes that of a constraint.
+    """The second phase: the index of AddUniqueIndex becomes that of a constraint; not of one that is an index alone.
 
     SQL:
         ALTER TABLE table ADD CONSTRAINT name UNIQUE USING INDEX name;  -- ACCESS EXCLUSIVE, for a moment
@@ -120,8 +121,14 @@ class UseUniqueIndex(_UniquePhase):
     """
 
     def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
-        """ADD CONSTRAINT USING INDEX, after what an interrupted way back left has been put right."""
+        """ADD CONSTRAINT USING INDEX, after what an interrupted way back left has been put right.
+
+        Raises:
+            NotSupportedError: for Django the constraint is an index alone.
+        """
         rule = _unique(self.constraint)
+        if _is_index_alone(rule):
+            raise NotSupportedError(f"Django takes {rule.name} for an index: leave it as AddUniqueIndex made it.")
         return [
             *_making_index(model, rule, rule.name, editor),
             *dropping_index(f"{rule.name}_back", editor),
