@@ -42,8 +42,10 @@ OF_QUERY = {"Query.payers", "Query.payers(filter:)", "Query.payers(first:)", "Pa
 
 
 @pytest.fixture
-def app(reads: Reads, writes: WriteThreads) -> GraphQLApp:
-    return GraphQLApp(reads, writes)
+async def app(reads: Reads, writes: WriteThreads) -> AsyncIterator[GraphQLApp]:
+    made = GraphQLApp(reads, writes)
+    yield made
+    await made.streams.close()
 
 
 @pytest.fixture
