@@ -92,7 +92,7 @@ def _rows(statement: str, values: Sequence[Any]) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return [
-            (key, References(*(None if value is None else bytes(value) for value in values)))  # type: ignore[arg-type]
+            (key, References(*(None if value is None else bytes(value) for value in values)))  # type: ignore[arg-type]  # bytea
             for key, *values in cursor.fetchall()
         ]
 

@@ -110,7 +110,7 @@ class Running:
         """
         asked = urllib.request.Request(self.url, request.body, dict(request.headers))  # noqa: S310 - our own address
         try:
-            with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS) as response:  # noqa: S310
+            with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS) as response:  # noqa: S310 - of our own server
                 found: bytes = response.read()
         except urllib.error.HTTPError as error:
             raise ServerFailed(f"{self.name} answered {error.code}: {error.read()[:500]!r}") from None

@@ -192,7 +192,7 @@ def test_a_key_that_is_forgotten_while_it_is_asked_for_is_a_new_one(actor: Actor
     ask(actor, "a")
     age(actor, "k1", hours=30)
 
-    def forget_first(execute, sql, params, many, context):  # type: ignore[no-untyped-def]
+    def forget_first(execute, sql, params, many, context):  # type: ignore[no-untyped-def]  # as Django calls it
         if sql.startswith("SELECT request_hash") and keys_left:
             keys_left.pop()
             at_once(lambda: idempotency.keys_forget(actor=actor, before=timezone.now()))

@@ -163,7 +163,8 @@ class _Asgi:
         self.given: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         base = {"path": "/graphql", "query_string": b"", "client": ("127.0.0.1", 1)}
-        self.task = asyncio.create_task(app({**base, **scope}, self.given.get, self.sent.put))  # type: ignore[arg-type]
+        whole = {**base, **scope}
+        self.task = asyncio.create_task(app(whole, self.given.get, self.sent.put))  # type: ignore[arg-type]  # ASGI's
 
     async def until(self, wanted: bytes) -> None:
         async with asyncio.timeout(60):

@@ -80,7 +80,7 @@ class Square(Shape):
 
     @strawberry.field
     def colour(self) -> Colour:
-        return Colour.RED if self.side < 2 else "green"  # type: ignore[return-value]
+        return Colour.RED if self.side < 2 else "green"  # type: ignore[return-value]  # Strawberry converts it
 
     @strawberry.field
     def colours(self) -> list[Colour | None]:
@@ -110,7 +110,7 @@ class Query:
             yield None
             raise Broken("the stream ends")
 
-        return shapes()  # type: ignore[return-value]
+        return shapes()  # type: ignore[return-value]  # Strawberry converts it
 
     @strawberry.field
     def awaited(self) -> list[Circle]:
@@ -118,7 +118,7 @@ class Query:
             await asyncio.sleep(0)
             return Circle(name="awaited", radius=radius)
 
-        return [shape(1), shape(2)]  # type: ignore[list-item]
+        return [shape(1), shape(2)]  # type: ignore[list-item]  # Strawberry converts it
 
     @strawberry.field
     def sized(self, size: Size, colours: list[Colour] | None = None) -> str:

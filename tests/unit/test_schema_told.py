@@ -23,7 +23,8 @@ def telling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telling]:
     """Sets settings; what was found of documents under others is forgotten, before and after."""
 
     def set_to(**values: object) -> None:
-        monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, **values))  # type: ignore[arg-type]
+        told = dataclasses.replace(settings.ENVIRONMENT, **values)  # type: ignore[arg-type]  # any setting
+        monkeypatch.setattr(settings, "ENVIRONMENT", told)
         documents._documents.cache_clear()
 
     yield set_to
