@@ -1,11 +1,13 @@
 """Rules that the whole schema keeps: descriptions, rights, orders with their index, isolation of every root field."""
 
 import dataclasses
+import re
 import uuid
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.db import models
 from graphql import (
     GraphQLEnumType,
@@ -53,6 +55,21 @@ def _undescribed(kind: GraphQLNamedType) -> list[str]:
 
 def test_everything_is_described() -> None:
     assert [name for kind in _own_types() for name in _undescribed(kind)] == []
+
+
+def test_the_tools_of_front_ends_know_every_type_without_an_id() -> None:
+    """As graphql-eslint's rule wants it, which runs only where Node is; also for types that are there no more."""
+    configuration = (settings.BASE_DIR / "tests/tooling/eslint.config.mjs").read_text()
+    [listed] = re.findall(r"VALUE_TYPES = \[(.*?)\]", configuration, re.DOTALL)
+    roots = {"Query", "Mutation", "Subscription"}
+    parts = {
+        kind.name
+        for kind in _own_types()
+        if isinstance(kind, GraphQLObjectType) and "id" not in kind.fields and kind.name not in roots
+        if not kind.name.endswith(("Payload", "Connection", "Edge"))
+    }
+
+    assert re.findall(r"'(\w+)'", listed) == sorted(parts)
 
 
 def test_descriptions_are_sentences() -> None:

@@ -5,10 +5,13 @@ const { SCHEMA_FILE, OPERATIONS_GLOB } = process.env;
 
 // Parts of another object, which are read with it and never by themselves.
 const VALUE_TYPES = [
+  'AccessReview',
+  'ActorReview',
   'AgentRunProgress',
   'AgentTool',
   'ColumnCompleteness',
   'DriftEvidence',
+  'EmergencyAccess',
   'FieldCost',
   'OperationCost',
   'PageInfo',
