@@ -27,7 +27,9 @@ class Backfill(Operation):
     outside_transactions = True
     safety_exceptions = {"rows-differ": "the code before a backfill does not read what it fills in"}
 
-    def __init__(self, model_name: str, assignments: str, where: str, *, batch: int = 500, pause: float = 0.01) -> None:
+    def __init__(
+        self, model_name: str, assignments: str, where: str, *, batch: int = 1_000, pause: float = 0.01
+    ) -> None:
         self.model_name, self.assignments, self.where = model_name, assignments, where
         self.batch, self.pause = batch, pause
 
