@@ -108,7 +108,7 @@ def test_some_rows_hold_what_the_models_allow_at_least(database: str) -> None:
         count = "SELECT count(*) FILTER (WHERE paid_cents IS NULL), count(*) FROM shop_order"
         empty, all_rows = rehearsal.connection.connection.execute(count).fetchone()
 
-    assert _found(report) == [("failed", "23502")]
+    assert _found(report) in ([("failed", "23502")], [("failed", "23514")])  # PostgreSQL 18, and the CHECK before it
     assert 0 < empty < all_rows / 2
 
 
