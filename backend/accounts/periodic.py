@@ -32,7 +32,7 @@ def for_each_organization(purpose: str, work: Callable[[Actor], object]) -> None
                 work(Actor.system(organization_id, f"job:{purpose}"))
             except Exception as error:  # noqa: BLE001 - whatever it is, the others must have their turn
                 kind = type(error).__name__
-                log.error("%s failed for organization %s: %s", purpose, organization_id, kind)  # noqa: TRY400 - no values
+                log.error("%s failed for organization %s: %s", purpose, organization_id, kind)  # noqa: TRY400 - a traceback repeats values of the statement
                 failed += 1
                 close_old_connections()
         if failed:

@@ -31,7 +31,7 @@ def record_if_possible(action: str, *, email: str, outcome: Outcome, address: st
     try:
         sign_in_record(action, email=email, outcome=outcome, address=address)
     except Error as error:
-        log.error("%s was not recorded: %s", action, type(error).__name__)  # noqa: TRY400 - no values
+        log.error("%s was not recorded: %s", action, type(error).__name__)  # noqa: TRY400 - a traceback repeats values of the statement
 
 
 def throttled(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

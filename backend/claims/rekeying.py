@@ -92,9 +92,13 @@ def _rows(statement: str, values: Sequence[Any]) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return [
-            (key, References(*(None if value is None else bytes(value) for value in values)))  # type: ignore[arg-type]  # bytea
-            for key, *values in cursor.fetchall()
+            (key, References(bytes(claim_key), _bytes(patient_ref), _bytes(provider_ref), bytes(row_sha256)))
+            for key, claim_key, patient_ref, provider_ref, row_sha256 in cursor.fetchall()
         ]
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)
 
 
 def _write(statement: str, number: Sequence[int], rows: Sequence[Row], key: KeyOver) -> None:

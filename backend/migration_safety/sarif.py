@@ -118,7 +118,12 @@ def _revision() -> dict[str, str]:
 
 def _git(*words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)  # noqa: S603, S607 - git of the path, constants
+        done = subprocess.run(  # noqa: S603 - no shell, and the words are constants of this module
+            ["git", *words],  # noqa: S607 - whichever git the developer uses
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -166,7 +166,7 @@ def changed_files(since: str, folder: Path) -> frozenset[Path]:
 
 def _git(*arguments: str, cwd: Path) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - no shell; no option can be made of a revision
+        done = subprocess.run(  # noqa: S603 - no shell, and a revision is checked before it is used
             ["git", *arguments],  # noqa: S607 - whichever git the developer uses
             cwd=cwd,
             capture_output=True,

@@ -136,7 +136,7 @@ async def give_account(
     try:
         rows = await context.snapshot.append(account(context.actor, entries, hashlib.sha256(text.encode()).digest()))
     except (psycopg.Error, Unavailable) as error:
-        log.error("request %s: it was not recorded: %s", context.request_id, type(error).__name__)  # noqa: TRY400 - no values
+        log.error("request %s: it was not recorded: %s", context.request_id, type(error).__name__)  # noqa: TRY400 - a traceback repeats values of the statement
         if shown:
             raise AccountNotWritten from error
         return

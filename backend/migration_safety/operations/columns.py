@@ -319,7 +319,7 @@ def _in_the_database(field: Any, allowed: str) -> tuple[str, dict[str, Any]]:
 
 
 def _column(model: Model, field: str) -> str:
-    return str(model._meta.get_field(field).column)  # type: ignore[union-attr]  # a concrete field has a column
+    return str(model._meta.get_field(field).column)  # type: ignore[union-attr]  # concrete: it has a column
 
 
 def _attribute(model: Model, column: str, editor: BaseDatabaseSchemaEditor, expression: str) -> str:
