@@ -12,7 +12,8 @@ from django.db import models
 from backend.core.actor import Actor
 from backend.core.errors import Unauthenticated
 from backend.db.listening import Listener
-from backend.db.reads import Reads, Snapshot
+from backend.db.reads import Reads
+from backend.db.snapshots import Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.loaders.request import Loaders
 from schema.protection import Protection

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from backend.config.env import BadSetting, Environment
+from backend.config.env import Environment, check_database_address
 from backend.core.errors import ConfigurationError
 from backend.db.bootstrap import create_database, create_roles
 from backend.db.embedded import EmbeddedServer
@@ -32,22 +32,16 @@ def from_url(name: str, url: str) -> dict[str, Any]:
     Raises:
         BadSetting: another scheme, no database name, or a port that is none.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise BadSetting(name=name, reason="its host or port is none") from None
-    database = unquote(parts.path.lstrip("/"))
-    if parts.scheme not in ("postgresql", "postgres") or not database:
-        raise BadSetting(name=name, reason="it must be postgresql://role:password@host:port/database")
+    check_database_address(name, url)
+    parts = urlsplit(url)
     options = dict(parse_qsl(parts.query))
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": database,
+        "NAME": unquote(parts.path.lstrip("/")),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": options.pop("host", None) or unquote(parts.hostname or ""),
-        "PORT": str(port or ""),
+        "PORT": str(parts.port or ""),
         "OPTIONS": options,
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,

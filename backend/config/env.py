@@ -14,7 +14,15 @@ from backend.core.errors import ConfigurationError
 
 PREFIX = "DRIFTGRAPH_"
 SECRETS = frozenset(
-    {"secret_key", "secret_key_fallbacks", "claim_key", "claim_keys", "database_url", "owner_database_url"}
+    {
+        "secret_key",
+        "secret_key_fallbacks",
+        "claim_key",
+        "claim_keys",
+        "database_url",
+        "owner_database_url",
+        "read_database_url",
+    }
 )
 """May be given as a file: DRIFTGRAPH_CLAIM_KEY_FILE is the path of one with the value of DRIFTGRAPH_CLAIM_KEY."""
 MIN_KEY_LENGTH = 32  # characters
@@ -52,9 +60,12 @@ class Environment:
     database_url: str = ""  # role app; empty: the embedded server
     embedded_options: str = ""  # settings of the embedded server, as name=value, comma separated
     owner_database_url: str = ""  # role owner; set only where migrations run
+    read_database_url: str = ""  # role app, of a streaming replica; empty: everything is read from the primary
+    replica_wait_seconds: float = 0.05  # for a connection to the replica, and for what a consistency token names
+    replica_lag_seconds: float = 10.0  # a replica that is further behind is not read
     trusted_proxies: str = ""  # addresses or networks, comma separated, whose X-Forwarded-For is believed
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
-    read_pool_size: int = 8  # connections per process
+    read_pool_size: int = 8  # connections per process to each server that it reads from
     prepared_statements: bool = (
         True  # false behind a pooler in transaction mode that keeps none (PgBouncer before 1.21)
     )
@@ -171,6 +182,21 @@ def _cast(name: str, kind: type[Any], text: str) -> Any:
     return value
 
 
+def check_database_address(name: str, url: str) -> None:
+    """Nothing.
+
+    Raises:
+        BadSetting: another scheme than PostgreSQL's, no database name, or a port that is none.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise BadSetting(name=name, reason="its host or port is none") from None
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.lstrip("/"):
+        raise BadSetting(name=name, reason="it must be postgresql://role:password@host:port/database")
+
+
 def _check_web_address(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -254,6 +280,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
         if getattr(settings, name) not in words:
             reason = f"it must be {', '.join(words[:-1])} or {words[-1]}"
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
+    if settings.read_database_url:
+        check_database_address("DRIFTGRAPH_READ_DATABASE_URL", settings.read_database_url)
     _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:

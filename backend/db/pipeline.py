@@ -1,4 +1,4 @@
-"""Several statements in one round trip, straight through libpq's pipeline mode. What they mean is said in reads.py.
+"""Several statements in one round trip, straight through libpq's pipeline mode. What they mean is said in snapshots.py.
 
 psycopg's own pipeline sends after each statement and makes a cursor for each. Here everything is sent at once, and the
 event loop wakes when the answers are there: half of the processor time of a small operation.

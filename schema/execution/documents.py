@@ -72,6 +72,11 @@ class Prepared:
             lambda: selected(self.schema, self.fragments, conditions, root, self.operation.selection_set),
         )
 
+    def shows_protected(self, raw_variables: Mapping[str, Any] | None) -> bool:
+        """Whether something of a protected type is selected, by variables that need not be good."""
+        values = {**self.defaults, **(raw_variables or {})}
+        return bool(self.protected({name: values.get(name) is True for name in self.conditions.variables}).fields)
+
     @property
     def name(self) -> str | None:
         """The operation's name."""

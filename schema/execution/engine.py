@@ -15,7 +15,8 @@ from graphql.execution.values import VariableValues
 from backend.core.actor import Right
 from backend.core.errors import AppError, Unavailable
 from backend.db.pipeline import TextQuery
-from backend.db.reads import AnswerOutdated
+from backend.db.replicas import NotOnReplica
+from backend.db.snapshots import AnswerOutdated
 from schema.context import Context
 from schema.execution.accounting import give_account, refusals_of
 from schema.execution.compiled.plan import Document, ObjectPlan
@@ -66,6 +67,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     Raises:
         DeadlineExceeded, Unavailable: the database did not answer in time, or not at all.
         AnswerOutdated: the snapshot's premise does not hold; nothing of the answer may be used.
+        NotOnReplica: nor then, where the snapshot is a replica's, and that could not go on.
         PurposeMissing, AccountNotWritten: the answer may not leave.
     """
     if prepared.errors or prepared.coercion is None:
@@ -157,12 +159,12 @@ async def _executed(
 
 
 def _refuse_unusable(result: ExecutionResult) -> None:
-    """Raises AnswerOutdated or Unavailable where a resolver met it: no part of the answer may be used.
+    """Raises AnswerOutdated, NotOnReplica or Unavailable where a resolver met it: no part of the answer may be used.
 
     Without the database the rest would be of another instant, if there is one.
     """
     for error in result.errors or ():
-        if isinstance(error.original_error, (AnswerOutdated, Unavailable)):
+        if isinstance(error.original_error, (AnswerOutdated, NotOnReplica, Unavailable)):
             raise error.original_error
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -13,9 +14,12 @@ from django.conf import settings
 from graphql import GraphQLError, OperationType
 
 from backend.accounts.throttling import Attempts, process_attempts
+from backend.core.actor import Actor
 from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
 from backend.db.listening import Listener
-from backend.db.reads import AnswerOutdated, Reads, connection_url
+from backend.db.reads import Reads, connection_url
+from backend.db.replicas import NotOnReplica
+from backend.db.snapshots import AnswerOutdated, Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
@@ -24,6 +28,7 @@ from schema.execution.documents import Prepared, prepared
 from schema.execution.engine import Answer, execute
 from schema.http.asked import Asked, address_of, purpose_of, seconds_of
 from schema.http.caching import cacheable
+from schema.http.consistency import EXTENSION, HEADER, position_of, token_after
 from schema.http.credentials import Credentials, Principal
 from schema.http.cross_origin import preflight, share
 from schema.http.documents import Documents
@@ -123,7 +128,7 @@ class GraphQLApp:
         writes = RequestWrites(self.writes)
         try:
             try:
-                purpose, seconds = purpose_of(headers), seconds_of(headers)
+                purpose, seconds, after = purpose_of(headers), seconds_of(headers), position_of(headers)
                 operation = await self.prepare(request)
                 _refuse_silent_subscription(operation, headers)
             except (GraphQLError, AppError) as error:
@@ -131,7 +136,18 @@ class GraphQLApp:
             if scope["method"] == "GET" and operation.kind is OperationType.MUTATION:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
             whence = address_of(scope)
-            asked = Asked(operation, request.variables, headers, purpose, seconds, request_id, writes, whence)
+            asked = Asked(
+                operation,
+                request.variables,
+                headers,
+                purpose,
+                seconds,
+                request_id,
+                writes,
+                whence,
+                after=after,
+                is_single=True,
+            )
             if operation.kind is OperationType.SUBSCRIPTION and not operation.errors:
                 return EventStream(self.streams, asked, who, receive, _headers(EVENT_STREAM))
             result = await _while_client_waits(self.execute(asked, who), receive)
@@ -219,12 +235,20 @@ class GraphQLApp:
             "remaining": remaining,
             "resetAt": _moment(charge.reset_at),
         }
-        return replace(answer, extensions={"cost": cost})
+        return replace(answer, extensions={**answer.extensions, "cost": cost})
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
+        """The answer, read from the replica where it can be, else from the primary."""
         actor = asked.acting(who.actor)
         whose = actor.organization_id if actor else None
-        async with self._reads.snapshot(whose, seconds=asked.seconds, premise=who.premise) as snapshot:
+        if (replica := self._reads.fit_replica) is not None and asked.suits_replica:
+            there = replica.snapshot(whose, seconds=asked.seconds, premise=who.premise, after=asked.after)
+            with suppress(NotOnReplica):
+                return await self._read(asked, actor, there)
+        return await self._read(asked, actor, self._reads.snapshot(whose, seconds=asked.seconds, premise=who.premise))
+
+    async def _read(self, asked: Asked, actor: Actor | None, snapshot: Snapshot) -> Answer:
+        async with snapshot:
             context = Context(
                 snapshot=snapshot,
                 writes=asked.writes,
@@ -233,6 +257,8 @@ class GraphQLApp:
                 idempotency_key=asked.headers.get("idempotency-key") or None,
             )
             answer = await execute(asked.prepared, asked.variables, context)
+            if asked.prepared.kind is OperationType.MUTATION and answer.data is not None:
+                answer = replace(answer, extensions=await token_after(snapshot))
             await snapshot.verify()
         return answer
 
@@ -294,6 +320,8 @@ def _refused(error: GraphQLError | AppError) -> Answer:
 def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
     errors = [present(error, request_id) for error in answer.errors]
     body, headers = json_of(answer, errors), _headers(media_type)
+    if token := answer.extensions.get(EXTENSION):
+        headers[HEADER] = token
     if media_type == EVENT_STREAM:
         return Response(200, frames(body), headers)
     if any(error["extensions"]["code"] == Unavailable.code for error in errors):

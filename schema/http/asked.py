@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
+from graphql import OperationType
 
 from backend.core.actor import Actor, Purpose
 from backend.core.errors import BadUserInput
+from backend.db.replicas import Position
 from backend.db.writes import RequestWrites
 from schema.execution.documents import Prepared
 from schema.http.messages import Headers, Scope
@@ -38,6 +40,18 @@ class Asked:
     request_id: str
     writes: RequestWrites
     address: str
+    is_single: bool = False  # a request of its own: those of a WebSocket have no header to send a token with
+    after: Position | None = None  # the answer must show all that was written up to there
+
+    @property
+    def suits_replica(self) -> bool:
+        """Whether a replica may answer.
+
+        What is accounted for is read where its account is written: nothing is shown by one server that the other has
+        erased by then.
+        """
+        is_query = self.prepared.kind is OperationType.QUERY
+        return self.is_single and is_query and not self.prepared.shows_protected(self.variables)
 
     def acting(self, actor: Actor | None) -> Actor | None:
         """The actor as the audit trail is to know it."""

@@ -9,7 +9,10 @@ _NOT_MODIFIED = 304
 
 
 def cacheable(actor: Actor | None, text: str, data: bytes, headers: Headers, media_type: str) -> Response:
-    """The answer with its ETag, or 304 without a body where the client has it already."""
+    """The answer with its ETag, or 304 without a body where the client has it already.
+
+    It does not vary by the consistency token: the browser asks each time, and what it may keep is told by the data.
+    """
     body = b'{"data":' + data + b"}"
     tag = _tag(actor, text, data, media_type)
     shown = {"etag": tag, "cache-control": "private, no-cache", "vary": "Accept, Authorization, Cookie"}

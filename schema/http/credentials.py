@@ -26,7 +26,8 @@ from backend.audit.door import token_address_record
 from backend.core.actor import Actor
 from backend.core.errors import AppError, Forbidden, Unauthenticated
 from backend.core.least_recent import LeastRecent
-from backend.db.reads import Premise, Reads
+from backend.db.reads import Reads
+from backend.db.snapshots import Premise
 from backend.db.writes import WriteThreads
 from schema.http.messages import Headers, HttpError
 

@@ -10,11 +10,11 @@ from schema.http.messages import Headers, Response, Scope
 
 _METHODS = "GET, HEAD, POST"
 _SENT = (
-    "authorization, content-type, idempotency-key, driftgraph-purpose, driftgraph-deadline-ms, graphql-client-name,"
-    " graphql-client-version, apollographql-client-name, apollographql-client-version, graphql-require-preflight,"
-    " x-requested-with, last-event-id"
+    "authorization, content-type, idempotency-key, driftgraph-purpose, driftgraph-deadline-ms,"
+    " driftgraph-consistency-token, graphql-client-name, graphql-client-version, apollographql-client-name,"
+    " apollographql-client-version, graphql-require-preflight, x-requested-with, last-event-id"
 )
-_READ = "etag, retry-after, x-request-id"
+_READ = "driftgraph-consistency-token, etag, retry-after, x-request-id"
 _REMEMBERED_SECONDS = "600"  # how long a browser need not ask again
 
 

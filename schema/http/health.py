@@ -3,6 +3,8 @@
 `/readyz` shows the latest seal of the audit trail: whoever keeps what it says can tell whether the trail was cut short.
 """
 
+from typing import Any
+
 import orjson
 from psycopg.errors import UndefinedTable
 
@@ -30,10 +32,14 @@ async def health(path: str, reads: Reads) -> Response:
     except UndefinedTable:
         pending, seals = len(known_migrations()), []
     except AppError as error:
-        body = {"status": "unavailable", "code": error.code, "reason": error.message}
-        return Response(503, orjson.dumps(body), {**_HEADERS, **RETRY_AFTER})
+        reason = {"status": "unavailable", "code": error.code, "reason": error.message}
+        return Response(503, orjson.dumps(reason), {**_HEADERS, **RETRY_AFTER})
     if pending:
         missing = {"status": "unavailable", "pendingMigrations": pending}
         return Response(503, orjson.dumps(missing), {**_HEADERS, **RETRY_AFTER})
     seal = dict(zip(("seq", "hash", "sealedAt"), seals[0], strict=True)) if seals else None
-    return Response(200, orjson.dumps({"status": "ok", "auditSeal": seal}), _HEADERS)
+    body: dict[str, Any] = {"status": "ok", "auditSeal": seal}
+    if reads.replica is not None:
+        # The primary answers in its place: the server is ready without it.
+        body["replica"] = {"read": reads.replica.unfit is None, "reason": reads.replica.unfit}
+    return Response(200, orjson.dumps(body), _HEADERS)

@@ -15,7 +15,8 @@ from graphql import GraphQLError
 from backend.core.actor import Actor
 from backend.core.errors import LimitExceeded, Unauthenticated, Unavailable
 from backend.db.listening import Listener
-from backend.db.reads import AnswerOutdated, Reads
+from backend.db.reads import Reads
+from backend.db.snapshots import AnswerOutdated
 from schema.context import Context, Feed
 from schema.cost.budgets import Budgets, CostExceeded
 from schema.errors import present

@@ -11,7 +11,7 @@ from aiodataloader import DataLoader
 from django.conf import settings
 from django.db import models
 
-from backend.db.reads import Snapshot
+from backend.db.snapshots import Snapshot
 from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader
 from schema.relay.pages import Count, Note, Page, PageQuery, bounded
 

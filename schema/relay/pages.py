@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Expression, Q
 
-from backend.db.reads import Snapshot
+from backend.db.snapshots import Snapshot
 from backend.db.sql import STATEMENTS, ParentKey, Slot, Statement, compiled, lateral, row_reader
 from schema.filters.lookups import Translated
 from schema.relay.keyset import Keyset, PageArguments

@@ -8,7 +8,8 @@ from psycopg_pool import AsyncConnectionPool
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.db.pipeline import TextQuery
-from backend.db.reads import Reads, SnapshotEnded, TextRow, connection_url
+from backend.db.reads import Reads, connection_url
+from backend.db.snapshots import SnapshotEnded, TextRow
 from tests.pools import all_come_back
 from tests.threads import in_thread
 

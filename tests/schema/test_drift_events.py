@@ -9,7 +9,7 @@ import pytest
 
 from backend.accounts.models import Organization
 from backend.core.tenancy import acting_for
-from backend.db.reads import Snapshot
+from backend.db.snapshots import Snapshot
 from backend.drift.models import DriftEvent
 from schema.relay.ids import encode_id
 from tests import factories as make

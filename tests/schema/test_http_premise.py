@@ -11,7 +11,8 @@ from django.db import connections
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
 from backend.core.tenancy import acting_for
-from backend.db.reads import Reads, Snapshot
+from backend.db.reads import Reads
+from backend.db.snapshots import Snapshot
 from backend.db.writes import WriteThreads
 from tests import factories as make
 from tests.asgi import asking

@@ -16,7 +16,8 @@ from django.db import connection
 from backend.accounts.models import Membership, Organization, User
 from backend.core.errors import Unavailable
 from backend.core.tenancy import acting_for
-from backend.db.reads import Reads, Snapshot
+from backend.db.reads import Reads
+from backend.db.snapshots import Snapshot
 from backend.db.writes import WriteThreads
 from schema.declare import resolver
 from schema.http.app import GraphQLApp

@@ -1,6 +1,6 @@
 """The JSON text of leaves: for each GraphQL type the SQL whose text equals what the executor serializes.
 
-Relies on the connection's timezone=UTC and datestyle=ISO, which backend.db.reads pins.
+Relies on the connection's timezone=UTC and datestyle=ISO, which backend.db.pools pins.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import Protocol
 from django.conf import settings
 from django.db.models import Model
 
-from backend.db.reads import TextRow
+from backend.db.snapshots import TextRow
 from backend.db.sql import Slot, Statement
 from schema.execution.sqljson.compiler import Compiler, PageCell, PageText
 from schema.execution.sqljson.outline import Bound, Page, Row

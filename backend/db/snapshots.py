@@ -1,0 +1,325 @@
+"""One snapshot per operation: a transaction on a connection of a pool, what it takes for granted, and its account."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from math import inf
+from typing import Any, Self, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
+from psycopg_pool import PoolTimeout
+
+from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.db.failures import is_unavailable
+from backend.db.pipeline import TextQuery
+from backend.db.pools import ReadPool, Row
+
+T = TypeVar("T")
+TextRow = tuple[bytes | None, ...]
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
+_WAITING = 0.9  # of the time that is left: who waits longer for a connection is told so before the deadline
+_ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
+
+
+class SnapshotEnded(Exception):
+    """The operation has been answered; whatever still wants to read for it does so in vain."""
+
+
+class AnswerOutdated(Exception):
+    """What the operation took for granted (its `Premise`) is no longer so: it must be begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Premise:
+    """Something that was known before the operation and is looked at again in its first round trip.
+
+    `text` is an SQL expression with %s for each parameter; its text form must be `expected`.
+    """
+
+    text: str
+    parameters: tuple[str | bytes, ...]
+    expected: str | None
+
+
+class Snapshot:
+    """The database as of one instant, for one organization.
+
+    The transaction opens at the first read, in one round trip with it, and not at all when nothing is read. Statements
+    of one snapshot run one after the other: they share a connection.
+    """
+
+    def __init__(
+        self,
+        pool: ReadPool,
+        organization_id: uuid.UUID | None,
+        deadline: float,
+        premise: Premise | None = None,
+    ) -> None:
+        self._pool, self._pipelines = pool.connections, pool.pipelines
+        self._organization = str(organization_id) if organization_id else ""
+        self._deadline = deadline
+        self._premise = premise
+        self._patience = inf  # seconds for which it waits for a connection, where the deadline leaves it as many
+        self._connection: AsyncConnection[Row] | None = None
+        self._turn = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
+        self._ended = asyncio.Event()
+        self._interrupted = False
+        self.statements: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
+
+    async def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of one statement.
+
+        Raises:
+            DeadlineExceeded: the operation's time is over; PostgreSQL has stopped the statement.
+            Unavailable: no connection could be had, or it broke.
+            AnswerOutdated: the premise does not hold.
+            SnapshotEnded: the block of the snapshot has been left.
+
+        SQL: 1; the first one of a snapshot carries BEGIN and the settings with it.
+        """
+
+        async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
+            return [await connection.execute(text, parameters)]
+
+        self.statements.append(text)
+        async with self._in_turn():
+            return await (await self._run(read))[0].fetchall()
+
+    async def texts(self, queries: Sequence[TextQuery], *, last: bool) -> list[list[TextRow]]:
+        """The rows of several statements, as bytes, in one round trip.
+
+        With `last` nothing else will be read: the transaction ends in the same round trip, and a single statement needs
+        none but its own.
+
+        Raises:
+            As `rows`.
+
+        SQL: one per query; the first of a snapshot carries the settings with it.
+        """
+        self.statements.extend(query.text.decode() for query in queries)
+        async with self._in_turn():
+            if last and self._connection is None:
+                return list(map(_text_rows, await self._retrying(lambda: self._whole(queries))))
+
+            async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
+                return [await AsyncRawCursor(connection).execute(query.text, query.parameters) for query in queries]
+
+            found = [_text_rows(cursor.pgresult) for cursor in await self._run(read)]
+            if last:
+                await self.close()
+            return found
+
+    async def append(self, query: TextQuery) -> list[TextRow]:
+        """The rows of a statement that writes, after the snapshot's transaction and in one of its own.
+
+        It may be sent twice where the connection broke: it must bring its own keys.
+
+        Raises:
+            As `rows`; psycopg.Error where PostgreSQL refuses it.
+
+        SQL: 1.
+        """
+        async with self._in_turn():
+            await self.close()
+            return _text_rows((await self._retrying(lambda: self._whole([query])))[0])
+
+    async def verify(self) -> None:
+        """Looks at the premise where no statement has done so.
+
+        Raises:
+            As `rows`.
+        """
+        if self._premise is not None and not self.statements:
+            await self.texts([], last=True)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        async with self._turn:
+            if self._ended.is_set():
+                raise SnapshotEnded
+            self._reader = asyncio.current_task()
+            try:
+                yield
+            except AnswerOutdated:
+                raise
+            except BaseException as error:
+                self._interrupted = True
+                if self._ended.is_set() and isinstance(error, asyncio.CancelledError):
+                    # By end(): those who wait for what this task reads must go on, and they would not learn of it.
+                    raise SnapshotEnded from None
+                raise
+            finally:
+                self._reader = None
+
+    async def _run(self, read: "_Read") -> list[AsyncCursor[Row]]:
+        """Executes statements in the snapshot's transaction, which it opens if need be."""
+
+        async def go_on() -> list[AsyncCursor[Row]]:
+            if self._connection is None:
+                return await self._first(read)
+            async with self._connection.pipeline():
+                return await read(self._connection)
+
+        return await self._retrying(go_on)
+
+    async def _retrying(self, action: "Callable[[], Awaitable[T]]") -> T:
+        """What the action gives; where it was the first of the snapshot and the connection useless, on another one."""
+        attempts = 1 if self._connection is not None else _ATTEMPTS
+        try:
+            while True:
+                attempts -= 1
+                try:
+                    return await action()
+                except psycopg.Error as error:
+                    useless = isinstance(error, psycopg.errors.FeatureNotSupported) or is_unavailable(error)
+                    if not (attempts and useless) or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
+                        raise
+                    await asyncio.shield(self._replace_connections(error))
+        except psycopg.errors.QueryCanceled as error:
+            raise DeadlineExceeded from error
+        except psycopg.Error as error:
+            if is_unavailable(error):
+                raise Unavailable from error
+            raise
+
+    async def _connect(self) -> "AsyncConnection[Row]":
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise DeadlineExceeded
+        self._connection = await self._pool.getconn(timeout=min(remaining * _WAITING, self._patience))
+        return self._connection
+
+    def _settings(self) -> tuple[str, list[Any]]:
+        """What makes a transaction the organization's, and looks at the premise."""
+        milliseconds = max(1, int((self._deadline - time.monotonic()) * 1000))
+        text, values = _SET, [self._organization, str(milliseconds)]
+        if self._premise is None:
+            return text, values
+        return f"{text}, {self._premise.text}", [*values, *self._premise.parameters]
+
+    async def _first(self, read: "_Read") -> list[AsyncCursor[Row]]:
+        """The first statements of a transaction, with everything that makes it a snapshot of the organization."""
+        connection = await self._connect()
+        text, values = self._settings()
+        async with connection.pipeline():
+            await connection.execute(_BEGIN)
+            settings_cursor = await connection.execute(text, values)
+            found = await read(connection)
+        row = await settings_cursor.fetchone()
+        self._hold_premise(row[-1] if row else None)
+        return found
+
+    async def _whole(self, queries: Sequence[TextQuery]) -> list[PGresult]:
+        """Everything that is read of the snapshot, in one round trip.
+
+        A single statement runs in the implicit transaction of the pipeline, of which the settings are part: PostgreSQL
+        ends it at the pipeline's end.
+        """
+        connection = await self._connect()
+        text, values = self._settings()
+        settings_query = TextQuery(_numbered(text), [_text_of(value) for value in values])
+        trip = [settings_query, *queries]
+        if len(queries) > 1:
+            trip = [TextQuery(_BEGIN.encode()), *trip, TextQuery(b"COMMIT")]
+        results = await self._pipelines.run(connection, trip)
+        seen = results[len(queries) > 1]
+        last_column = seen.get_value(0, seen.nfields - 1)
+        self._hold_premise(last_column.decode() if last_column is not None else None)
+        await self.close()
+        return results[2:-1] if len(queries) > 1 else results[1:]
+
+    def _hold_premise(self, found: str | None) -> None:
+        if self._premise is not None and found != self._premise.expected:
+            raise AnswerOutdated
+
+    async def _replace_connections(self, error: psycopg.Error) -> None:
+        """Gives a useless connection up, and every other one that does not answer; not to be cancelled.
+
+        One whose prepared statement has another result type since a migration is useless too.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if isinstance(error, psycopg.errors.FeatureNotSupported):
+            await connection.close()
+        await self._pool.putconn(connection)
+        await self._pool.check()
+
+    async def end(self) -> None:
+        """Closes the snapshot for good; what still reads is stopped.
+
+        Loaders read in tasks of their own. One that an answer with an error, or a client that left, leaves behind would
+        go on with a connection that is somebody else's by then, or take one that nobody gives back.
+        """
+        self._ended.set()
+        if self._reader is not None and not self._reader.cancelling():
+            self._reader.cancel()
+        if self._connection is not None or self._turn.locked():
+            await asyncio.shield(self._close_in_turn())
+
+    async def _close_in_turn(self) -> None:
+        async with self._turn:
+            await self.close()
+
+    async def close(self) -> None:
+        """Ends the transaction and gives the connection back, whole or broken."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not self._interrupted and connection.pgconn.transaction_status is TransactionStatus.IDLE:
+            # The pool takes it without waiting, so that nobody can be cancelled here.
+            await self._pool.putconn(connection)
+        else:
+            # The pool loses a connection whose giver is cancelled.
+            await asyncio.shield(self._give_back(connection))
+
+    async def _give_back(self, connection: "AsyncConnection[Row]") -> None:
+        try:
+            if self._interrupted:
+                # Nobody knows which statements PostgreSQL came to keep.
+                await connection.close()
+            elif not connection.closed:
+                # Nothing was written. After a rollback psycopg would prepare every statement anew.
+                await connection.commit()
+        except psycopg.Error:
+            await connection.close()  # the pool replaces it
+        finally:
+            await self._pool.putconn(connection)
+
+
+_Read = Callable[["AsyncConnection[Row]"], Awaitable[list[AsyncCursor[Row]]]]
+
+
+@cache
+def _numbered(text: str) -> bytes:
+    """A statement with $1, $2, ... in place of each %s."""
+    first, *others = text.split("%s")
+    return "".join([first, *(f"${number}{part}" for number, part in enumerate(others, start=1))]).encode()
+
+
+def _text_of(value: str | bytes) -> str:
+    """A parameter as PostgreSQL reads it from text."""
+    return value if isinstance(value, str) else f"\\x{value.hex()}"
+
+
+def _text_rows(result: PGresult | None) -> list[TextRow]:
+    """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
+    if result is None:
+        return []
+    value, columns = result.get_value, range(result.nfields)
+    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
