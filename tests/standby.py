@@ -1,5 +1,6 @@
 """A streaming replica of the tests' embedded server: a real one, made by pg_basebackup."""
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -7,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from backend.db.embedded_cluster import Cluster, binaries
+from backend.db.reads import Reads
 from tests import server
 from tests.environment import ROOT
 
@@ -63,7 +66,10 @@ class Standby:
     def catch_up(self) -> None:
         """Returns when it shows all that the primary had at the call."""
         with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as primary:
-            row = primary.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+            primary.execute(
+                "SELECT pg_logical_emit_message(false, 'tests', '', true)"
+            )  # and all before it, to the disk
+            row = primary.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert row is not None
         self._until(f"SELECT pg_last_wal_replay_lsn() >= '{row[0]}'")
 
@@ -91,3 +97,14 @@ def standby(name: str) -> Iterator[Standby]:
         yield found
     finally:
         found.stop()
+
+
+async def is_read(reads: Reads) -> None:
+    """Returns when the replica is read."""
+    assert reads.replica is not None
+    for _ in range(3_000):
+        await reads.replica.look()
+        if reads.fit_replica is not None:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"the replica is not read: {reads.replica.unfit}")

@@ -28,7 +28,11 @@ _ANSWER_SECONDS = 1.0  # a server that takes longer for a look does not answer
 _PAUSE_SECONDS = 0.002  # between two questions for what has been replayed
 
 # Not what was written by now but what was inserted: with synchronous_commit=off a commit is written after its answer.
-_INSERTED = "SELECT pg_current_wal_insert_lsn()::text"
+_INSERTED = (
+    "SELECT pg_current_wal_insert_lsn()::text, pg_size_bytes(current_setting('wal_block_size')),"
+    " pg_size_bytes(current_setting('wal_segment_size'))"
+)
+_PAGE_HEADER, _SEGMENT_HEADER = 24, 40  # bytes before the first record of a page, and of the first page of a segment
 _REPLAYED = "SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= %s::pg_lsn"
 # Another role could be one that row-level security does not bind.
 _IDENTITY = "(SELECT system_identifier FROM pg_control_system()), current_database()::text, current_user::text"
@@ -57,7 +61,13 @@ async def position_after(snapshot: Snapshot) -> Position:
 
     SQL: 1.
     """
-    return Position.read((await snapshot.rows(_INSERTED))[0][0])
+    [(text, page, segment)] = await snapshot.rows(_INSERTED)
+    inserted = Position.read(text)
+    # Where a page has become full, the next record goes behind the header of one that is not there yet, and that a
+    # replica does not reach while nobody writes.
+    begins = inserted - inserted % page
+    header = _PAGE_HEADER if begins % segment else _SEGMENT_HEADER
+    return Position(begins) if inserted - begins == header else inserted
 
 
 class NotOnReplica(Exception):

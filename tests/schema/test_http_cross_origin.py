@@ -35,7 +35,7 @@ async def test_a_known_origin_may_ask_and_read(http: httpx.AsyncClient, organiza
     assert (permission.status_code, permission.content) == (204, b"")
     assert "POST" in permission.headers["access-control-allow-methods"]
     allowed = permission.headers["access-control-allow-headers"].split(", ")
-    assert {"authorization", "content-type", "idempotency-key"} <= set(allowed)
+    assert {"authorization", "content-type", "idempotency-key", "driftgraph-consistency-token"} <= set(allowed)
     assert answer.json()["data"] == {"viewer": {"role": "ADMIN"}}
     for response in (permission, answer):
         assert response.headers["access-control-allow-origin"] == OURS
@@ -53,7 +53,8 @@ async def test_the_page_reads_refusals_and_pages_too(http: httpx.AsyncClient, or
 
     assert [answer.status_code for answer in answers] == [400, 401, 200]
     assert [answer.headers["access-control-allow-origin"] for answer in answers] == [OURS] * 3
-    assert "x-request-id" in answers[0].headers["access-control-expose-headers"]
+    readable = set(answers[0].headers["access-control-expose-headers"].split(", "))
+    assert {"x-request-id", "driftgraph-consistency-token"} <= readable
 
 
 @pytest.mark.parametrize("origin", [THEIRS, "null", OURS.upper(), f"{OURS}.evil.example", "http://app.example.org"])

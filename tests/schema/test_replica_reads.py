@@ -1,6 +1,5 @@
 """Reads from a real replica: what it may answer, what a consistency token adds, and what stays with the primary."""
 
-import asyncio
 import base64
 import dataclasses
 import datetime
@@ -18,6 +17,7 @@ from backend.accounts.models import ApiToken, Organization
 from backend.audit.models import AuditEntry
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads, connection_url
+from backend.db.replicas import ReplicaSnapshot
 from backend.db.snapshots import Snapshot
 from backend.db.writes import WriteThreads
 from schema.http.health import health
@@ -25,7 +25,7 @@ from tests import factories as make
 from tests import server
 from tests.asgi import asking, bearer
 from tests.environment import EXTERNAL
-from tests.standby import Standby, standby
+from tests.standby import Standby, is_read, standby
 from tests.threads import in_thread
 
 PAYERS = {"query": "query Payers { payers(first: 100) { nodes { code } } }"}
@@ -35,6 +35,7 @@ mutation Map($code: String!) {
   payerMap(input: {rawName: $code, payerCode: $code}) { payer { code } userErrors { code } }
 }
 """
+RUNS = {"query": "{ agentRuns { nodes { agent { name } } } }"}
 HEADER, GRAPHQL = "driftgraph-consistency-token", "application/graphql-response+json"
 PATIENT, IMPATIENT = 20.0, 0.01  # seconds for which a read waits for the replica
 
@@ -64,24 +65,13 @@ def _set(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
     monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, **values))
 
 
-async def _is_read(reads: Reads) -> None:
-    """Returns when the replica is read."""
-    assert reads.replica is not None
-    for _ in range(3_000):
-        await reads.replica.look()
-        if reads.fit_replica is not None:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"the replica is not read: {reads.replica.unfit}")
-
-
 @pytest.fixture
 async def both(replica: Standby, database: str, way: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reads]:
     """Reads of primary and replica, which may be as far behind as it likes."""
     _set(monkeypatch, replica_lag_seconds=600.0, replica_wait_seconds=IMPATIENT)
     pool = Reads(connection_url(), size=4, replica_url=replica.url("app", database))
     await pool.open()
-    await _is_read(pool)
+    await is_read(pool)
     yield pool
     await pool.close()
 
@@ -231,6 +221,11 @@ def _claim(organization: Organization) -> None:
         make.claim(payer, code, make.batch(organization), 1)
 
 
+def _agent_run(organization: Organization) -> None:
+    with acting_for(organization.id):
+        make.agent_run(make.agent(organization))
+
+
 async def test_claims_are_read_where_their_account_is_written(
     http: httpx.AsyncClient, replica: Standby, organization: Organization, token: dict[str, str], asked: list[str]
 ) -> None:
@@ -270,7 +265,7 @@ async def test_without_the_replica_the_primary_answers(
         unasked = list(asked)
     finally:
         await in_thread(replica.start)
-    await _is_read(both)
+    await is_read(both)
     asked.clear()
     found.append(await _codes(http, token))
 
@@ -280,6 +275,35 @@ async def test_without_the_replica_the_primary_answers(
     assert unasked == ["primary"]
     assert asked == ["replica", "premise"]
     assert orjson.loads((await health("/readyz", both)).body)["replica"] == {"read": True, "reason": None}
+
+
+async def test_an_operation_that_the_replica_leaves_half_done_is_begun_anew_on_the_primary(
+    http: httpx.AsyncClient,
+    replica: Standby,
+    organization: Organization,
+    token: dict[str, str],
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _set(
+        monkeypatch,
+        execution="compiled" if settings.ENVIRONMENT.execution == "auto" else settings.ENVIRONMENT.execution,
+    )
+    await in_thread(_agent_run, organization)
+    await in_thread(replica.catch_up)
+    original = ReplicaSnapshot.rows
+
+    async def cut_after_the_first(self: ReplicaSnapshot, *statement: Any) -> Any:
+        if self.statements:
+            await original(self, "SELECT pg_terminate_backend(pg_backend_pid())")
+        return await original(self, *statement)
+
+    monkeypatch.setattr(ReplicaSnapshot, "rows", cut_after_the_first)
+    asked.clear()
+    answer = await http.post("/graphql", json=RUNS, headers=token)
+
+    assert answer.json()["data"] == {"agentRuns": {"nodes": [{"agent": {"name": "ruff"}}]}}
+    assert asked == ["replica", "primary"]
 
 
 @pytest.mark.parametrize(
