@@ -17,6 +17,7 @@ from tests.environment import ROOT
 
 # Who reads what a replayed change removes is stopped at once.
 _OPTIONS = {"fsync": "off", "max_standby_streaming_delay": "0"}
+_KEPT = "1GB"
 _SECONDS = 30.0  # until what was written has been replayed
 
 
@@ -29,6 +30,10 @@ class Standby:
 
     def create(self) -> None:
         """Copies the primary and follows it."""
+        with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as primary:
+            # Checkpoints of other tests would remove what has not been copied yet.
+            primary.execute(f"ALTER SYSTEM SET wal_keep_size = '{_KEPT}'")
+            primary.execute("SELECT pg_reload_conf()")
         self.cluster._make_private(self.cluster.folder)
         words = ["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"]
         source = server.url("postgres", "postgres")

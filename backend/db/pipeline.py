@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGconn, PGresult
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import Buffer, PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from backend.core.least_recent import LeastRecent
@@ -23,18 +23,26 @@ _SEEN = 1_000  # statements of a connection whose executions are counted
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
-    """A statement whose columns are text, with $1, $2, ... for parameters that are text too."""
+    """A statement whose columns are text, with $1, $2, ... for parameters as PostgreSQL reads them.
+
+    Without `types` and `formats` PostgreSQL finds the types by itself, and parameters are text.
+    """
 
     text: bytes
-    parameters: Sequence[str | None] = ()
+    parameters: Sequence[str | Buffer | None] = ()
+    types: tuple[int, ...] | None = None
+    formats: Sequence[Format] | None = None
+
+
+_Key = tuple[bytes, tuple[int, ...] | None]
 
 
 @dataclass(slots=True)
 class _Names:
-    """The statements that PostgreSQL keeps for one connection, by text; and how often others have been sent."""
+    """The statements that PostgreSQL keeps for one connection, by text and types; how often others were sent."""
 
-    kept: dict[bytes, bytes] = field(default_factory=dict)
-    sent: LeastRecent[bytes, list[int]] = field(default_factory=lambda: LeastRecent(_SEEN))
+    kept: dict[_Key, bytes] = field(default_factory=dict)
+    sent: LeastRecent[_Key, list[int]] = field(default_factory=lambda: LeastRecent(_SEEN))
     made: int = 0
 
 
@@ -75,24 +83,25 @@ class Pipelines:
 
     def _send(self, pgconn: PGconn, names: _Names, query: TextQuery) -> int:
         """The number of results that come before the query's own."""
-        parameters = [None if value is None else value.encode() for value in query.parameters]
-        name, asides = names.kept.get(query.text), 0
-        if name is None and self._is_due(names, query.text):
+        parameters = [value.encode() if isinstance(value, str) else value for value in query.parameters]
+        key = (query.text, query.types)
+        name, asides = names.kept.get(key), 0
+        if name is None and self._is_due(names, key):
             asides += self._make_room(pgconn, names)
             names.made += 1
-            name = names.kept[query.text] = b"p%d" % names.made
-            pgconn.send_prepare(name, query.text)
+            name = names.kept[key] = b"p%d" % names.made
+            pgconn.send_prepare(name, query.text, query.types)
             asides += 1
         if name is None:
-            pgconn.send_query_params(query.text, parameters)
+            pgconn.send_query_params(query.text, parameters, query.types, query.formats)
         else:
-            pgconn.send_query_prepared(name, parameters)
+            pgconn.send_query_prepared(name, parameters, query.formats)
         return asides
 
-    def _is_due(self, names: _Names, text: bytes) -> bool:
+    def _is_due(self, names: _Names, key: _Key) -> bool:
         if not self._keep:
             return False
-        count = names.sent.get(text, lambda: [0])
+        count = names.sent.get(key, lambda: [0])
         count[0] += 1
         return count[0] > self._after
 

@@ -13,14 +13,13 @@ Row = tuple[Any, ...]
 # What JSON made by SQL rests on. Not as an option of the start-up, which PgBouncer refuses; these two it keeps apart.
 _FORMS = "SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false)"
 _PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
-_PREPARED = 256  # statements that a connection keeps, of each of the two ways of sending them
+_PREPARED = 256  # statements that a connection keeps
 # Then the pool begins anew. Its pauses double: after minutes without PostgreSQL it would come back minutes later.
 _GIVE_UP_SECONDS = 2.0
 _OPEN_SECONDS = 10.0
 
 
 async def _configure(connection: "AsyncConnection[Row]") -> None:
-    connection.prepared_max = _PREPARED
     await connection.execute(_FORMS)
 
 
@@ -41,7 +40,7 @@ class ReadPool:
             kwargs={
                 "autocommit": True,
                 "application_name": "driftgraph-reads",
-                "prepare_threshold": _PREPARE_AFTER if prepares else None,
+                "prepare_threshold": None,  # the pipelines do it
             },
         )
 

@@ -28,9 +28,9 @@ _ANSWER_SECONDS = 1.0  # a server that takes longer for a look does not answer
 _PAUSE_SECONDS = 0.002  # between two questions for what has been replayed
 
 # Not what was written by now but what was inserted: with synchronous_commit=off a commit is written after its answer.
-_INSERTED = (
-    "SELECT pg_current_wal_insert_lsn()::text, pg_size_bytes(current_setting('wal_block_size')),"
-    " pg_size_bytes(current_setting('wal_segment_size'))"
+_INSERTED = TextQuery(
+    b"SELECT pg_current_wal_insert_lsn()::text, pg_size_bytes(current_setting('wal_block_size'))::text,"
+    b" pg_size_bytes(current_setting('wal_segment_size'))::text"
 )
 _PAGE_HEADER, _SEGMENT_HEADER = 24, 40  # bytes before the first record of a page, and of the first page of a segment
 _REPLAYED = "SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= %s::pg_lsn"
@@ -55,18 +55,19 @@ class Position(int):
 
 
 async def position_after(snapshot: Snapshot) -> Position:
-    """A position behind everything that was committed before the call.
+    """A position behind everything that was committed before the call; the snapshot reads nothing else after it.
 
-    Raises: as Snapshot.rows.
+    Raises: as Snapshot.texts.
 
     SQL: 1.
     """
-    [(text, page, segment)] = await snapshot.rows(_INSERTED)
-    inserted = Position.read(text)
+    [[found]] = await snapshot.texts([_INSERTED], last=True)
+    text, page, segment = (cell.decode() for cell in found if cell is not None)
+    inserted, page_size, segment_size = Position.read(text), int(page), int(segment)
     # Where a page has become full, the next record goes behind the header of one that is not there yet, and that a
     # replica does not reach while nobody writes.
-    begins = inserted - inserted % page
-    header = _PAGE_HEADER if begins % segment else _SEGMENT_HEADER
+    begins = inserted - inserted % page_size
+    header = _PAGE_HEADER if begins % segment_size else _SEGMENT_HEADER
     return Position(begins) if inserted - begins == header else inserted
 
 

@@ -11,7 +11,8 @@ from math import inf
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, AsyncRawCursor
+from psycopg import AsyncConnection
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg_pool import PoolTimeout
@@ -23,7 +24,7 @@ from backend.db.pools import ReadPool, Row
 
 T = TypeVar("T")
 TextRow = tuple[bytes | None, ...]
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN, _COMMIT = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
 _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
 _WAITING = 0.9  # of the time that is left: who waits longer for a connection is told so before the deadline
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
@@ -93,12 +94,15 @@ class Snapshot:
         SQL: 1; the first one of a snapshot carries BEGIN and the settings with it.
         """
 
-        async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
-            return [await connection.execute(text, parameters)]
-
         self.statements.append(text)
+        # As a cursor of psycopg does it, which would take as long again for every statement.
+        transformer = Transformer()
+        values = transformer.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        query = TextQuery(_numbered(text), values, transformer.types, transformer.formats)
         async with self._in_turn():
-            return await (await self._run(read))[0].fetchall()
+            (found,) = await self._run([query])
+        transformer.set_pgresult(found)
+        return transformer.load_rows(0, found.ntuples, tuple)
 
     async def texts(self, queries: Sequence[TextQuery], *, last: bool) -> list[list[TextRow]]:
         """The rows of several statements, as bytes, in one round trip.
@@ -115,11 +119,7 @@ class Snapshot:
         async with self._in_turn():
             if last and self._connection is None:
                 return list(map(_text_rows, await self._retrying(lambda: self._whole(queries))))
-
-            async def read(connection: "AsyncConnection[Row]") -> list[AsyncCursor[Row]]:
-                return [await AsyncRawCursor(connection).execute(query.text, query.parameters) for query in queries]
-
-            found = [_text_rows(cursor.pgresult) for cursor in await self._run(read)]
+            found = list(map(_text_rows, await self._run(queries)))
             if last:
                 await self.close()
             return found
@@ -166,14 +166,13 @@ class Snapshot:
             finally:
                 self._reader = None
 
-    async def _run(self, read: "_Read") -> list[AsyncCursor[Row]]:
+    async def _run(self, queries: Sequence[TextQuery]) -> list[PGresult]:
         """Executes statements in the snapshot's transaction, which it opens if need be."""
 
-        async def go_on() -> list[AsyncCursor[Row]]:
+        async def go_on() -> list[PGresult]:
             if self._connection is None:
-                return await self._first(read)
-            async with self._connection.pipeline():
-                return await read(self._connection)
+                return await self._first(queries)
+            return await self._pipelines.run(self._connection, queries)
 
         return await self._retrying(go_on)
 
@@ -204,24 +203,19 @@ class Snapshot:
         self._connection = await self._pool.getconn(timeout=min(remaining * _WAITING, self._patience))
         return self._connection
 
-    def _settings(self) -> tuple[str, list[Any]]:
+    def _settings(self) -> TextQuery:
         """What makes a transaction the organization's, and looks at the premise."""
         milliseconds = max(1, int((self._deadline - time.monotonic()) * 1000))
         text, values = _SET, [self._organization, str(milliseconds)]
-        if self._premise is None:
-            return text, values
-        return f"{text}, {self._premise.text}", [*values, *self._premise.parameters]
+        if self._premise is not None:
+            text, values = f"{text}, {self._premise.text}", [*values, *map(_text_of, self._premise.parameters)]
+        return TextQuery(_numbered(text), values)
 
-    async def _first(self, read: "_Read") -> list[AsyncCursor[Row]]:
+    async def _first(self, queries: Sequence[TextQuery]) -> list[PGresult]:
         """The first statements of a transaction, with everything that makes it a snapshot of the organization."""
         connection = await self._connect()
-        text, values = self._settings()
-        async with connection.pipeline():
-            await connection.execute(_BEGIN)
-            settings_cursor = await connection.execute(text, values)
-            found = await read(connection)
-        row = await settings_cursor.fetchone()
-        self._hold_premise(row[-1] if row else None)
+        _, settings_row, *found = await self._pipelines.run(connection, [_BEGIN, self._settings(), *queries])
+        self._hold_premise(settings_row)
         return found
 
     async def _whole(self, queries: Sequence[TextQuery]) -> list[PGresult]:
@@ -231,20 +225,19 @@ class Snapshot:
         ends it at the pipeline's end.
         """
         connection = await self._connect()
-        text, values = self._settings()
-        settings_query = TextQuery(_numbered(text), [_text_of(value) for value in values])
-        trip = [settings_query, *queries]
+        trip = [self._settings(), *queries]
         if len(queries) > 1:
-            trip = [TextQuery(_BEGIN.encode()), *trip, TextQuery(b"COMMIT")]
+            trip = [_BEGIN, *trip, _COMMIT]
         results = await self._pipelines.run(connection, trip)
-        seen = results[len(queries) > 1]
-        last_column = seen.get_value(0, seen.nfields - 1)
-        self._hold_premise(last_column.decode() if last_column is not None else None)
+        self._hold_premise(results[len(queries) > 1])
         await self.close()
         return results[2:-1] if len(queries) > 1 else results[1:]
 
-    def _hold_premise(self, found: str | None) -> None:
-        if self._premise is not None and found != self._premise.expected:
+    def _hold_premise(self, settings_row: PGresult) -> None:
+        if self._premise is None:
+            return
+        found = settings_row.get_value(0, settings_row.nfields - 1)
+        if (found.decode() if found is not None else None) != self._premise.expected:
             raise AnswerOutdated
 
     async def _replace_connections(self, error: psycopg.Error) -> None:
@@ -294,15 +287,12 @@ class Snapshot:
                 # Nobody knows which statements PostgreSQL came to keep.
                 await connection.close()
             elif not connection.closed:
-                # Nothing was written. After a rollback psycopg would prepare every statement anew.
-                await connection.commit()
+                # Nothing was written.
+                await self._pipelines.run(connection, [_COMMIT])
         except psycopg.Error:
             await connection.close()  # the pool replaces it
         finally:
             await self._pool.putconn(connection)
-
-
-_Read = Callable[["AsyncConnection[Row]"], Awaitable[list[AsyncCursor[Row]]]]
 
 
 @cache
@@ -317,9 +307,7 @@ def _text_of(value: str | bytes) -> str:
     return value if isinstance(value, str) else f"\\x{value.hex()}"
 
 
-def _text_rows(result: PGresult | None) -> list[TextRow]:
+def _text_rows(result: PGresult) -> list[TextRow]:
     """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
-    if result is None:
-        return []
     value, columns = result.get_value, range(result.nfields)
     return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
