@@ -1,45 +1,40 @@
 """Everything that a member of one organization can try on another's rows, made from the schema and sent over HTTP.
 
-The address is any that serves the schema: a server behind a pooler is tried just the same.
+The address is any that serves the schema: a server behind a pooler is tried just the same. Each attempt has a control:
+the same document as the rows' own organization must answer them, for what shows nothing to anybody proves nothing.
 """
 
+import asyncio
 import datetime
 import json
 import logging
-from collections.abc import Iterator
+import uuid
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from django.utils import timezone
-from graphql import (
-    GraphQLEnumType,
-    GraphQLField,
-    GraphQLInputObjectType,
-    GraphQLList,
-    GraphQLNonNull,
-    GraphQLObjectType,
-    Undefined,
-    get_named_type,
-    is_leaf_type,
-)
 
 from backend.accounts.models import ApiToken, EmergencyAccess, IdempotencyKey, Membership, Organization, User
 from backend.accounts.services import secret_hash
 from backend.agents.models import AgentRunProgress
 from backend.audit.models import AuditEntry
-from backend.claims.models import HashKey, OutcomeCount
+from backend.claims.models import Claim, HashKey, OutcomeCount
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
-from backend.payers.models import PayerAlias
+from backend.drift.models import DetectionRun, DriftEvent, DriftTest
+from backend.payers.models import Payer, PayerAlias
 from backend.usage.models import SchemaUse
-from schema.build import core_schema
-from schema.relay.ids import encode_id
+from schema.relay.ids import decode_id, encode_id
 from tests import factories as make
+from tests.documents import Document, document, follows, reads, roots, simplest, writes
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # thousands of requests
-_DEPTH = 3  # of objects below a root field
 _FOR_EVERYBODY = ("cost", "viewer")  # who is signed in
+_WITHOUT_ROWS = ("cost",)
+_ANSWERS = {"NOT_FOUND", "BAD_USER_INPUT", "INVALID_CURSOR", "CONFLICT"}  # of the data; all others come before it
+_AT_ONCE = 6  # requests, or pairs of them
 _CSV = b"claim_id,payer,procedure_code,submitted_date,decided_date,outcome\nC1,acme,99213,2026-01-05,2026-01-20,PAID\n"
 _SARIF = b'{"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "t"}}, "results": []}]}'
 
@@ -56,6 +51,12 @@ class Member:
     @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.secret}"}
+
+    def shown(self, answer: httpx.Response) -> list[str]:
+        """What of the organization stands in an answer: ids, plain keys as the audit trail has them, names."""
+        keys = {f"key of {tag}": str(decode_id(value)[1]) for tag, value in self.ids.items()}
+        names = {"OR": encode_id("OR", self.organization.id), "mark": self.mark, "token": self.organization.id.hex}
+        return [tag for tag, value in {**self.ids, **keys, **names}.items() if value in answer.text]
 
 
 def token(organization: Organization, secret: str, role: Role, *scopes: str) -> str:
@@ -86,7 +87,15 @@ def member(organization: Organization, mark: str) -> Member:
             organization=organization, principal=user.id, key=mark, request_hash=b"h", response={}
         )
         PayerAlias.objects.create(organization=organization, raw_name=f"alias {mark}", payer_id=keys["PY"])
-        AuditEntry.objects.create(organization=organization, actor_role="OWNER", action=mark, object_type="payer")
+        for table, key in {"audit_entry": keys["AE"], "user_account": user.id}.items():
+            AuditEntry.objects.create(
+                organization=organization,
+                actor_id=user.id,
+                actor_role="OWNER",
+                action=mark,
+                object_type=table,
+                object_ids=[key],
+            )
         SchemaUse.objects.create(
             organization=organization,
             day=timezone.now().date(),
@@ -110,193 +119,186 @@ def member(organization: Organization, mark: str) -> Member:
             batch_id=keys["IB"],
             source_row_no=2,
         )
+        _relate(keys)
     everything = sorted(Actor(organization_id=organization.id, role=Role.OWNER).rights)
     secret = token(organization, f"{organization.id.hex}", Role.OWNER, *everything)
+    with acting_for(organization.id):
+        keys |= {"US": user.id, "TK": ApiToken.objects.get(name=organization.id.hex).id}
     return Member(organization, secret, {tag: encode_id(tag, key) for tag, key in keys.items()}, mark)
+
+
+def _relate(keys: dict[str, uuid.UUID]) -> None:
+    """The rows to one another, so that every filter by an id finds something."""
+    DriftTest.objects.filter(pk=keys["DT"]).update(level="PAYER_GROUP", group_id=keys["PG"])
+    DriftEvent.objects.filter(pk=keys["DE"]).update(group_id=keys["PG"], current_end=make.DAY.replace(day=31))
+    Claim.objects.filter(pk=keys["CL"]).update(outcome="DENIED")
+    payer, run = Payer.objects.get(pk=keys["PY"]), DetectionRun.objects.get(pk=keys["DR"])
+    make.drift_event(payer, run, parent_id=keys["DE"])
 
 
 @dataclass(slots=True)
 class Report:
     """What was tried, and what came through."""
 
-    fields: set[str] = field(default_factory=set)
-    mutations: set[str] = field(default_factory=set)
+    roots: set[tuple[str, str]] = field(default_factory=set)  # operation and root field
     attempts: int = 0
+    controls: int = 0  # in which the rows' own organization was answered otherwise
     crossed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)  # before the data was asked
     unguarded: list[str] = field(default_factory=list)
-    blind: list[str] = field(default_factory=list)  # lists in which members do not see their own
+    unproven: list[str] = field(default_factory=list)  # that showed the rows' own organization nothing either
+    places: set[str] = field(default_factory=set)
+    proven: set[str] = field(default_factory=set)
+
+    @property
+    def blind(self) -> list[str]:
+        """Places in which no attempt had a control."""
+        return sorted(self.places - self.proven)
+
+    def __str__(self) -> str:
+        """The figures."""
+        count = {one: len([root for root in self.roots if root[0] == one]) for one in ("query", "mutation")}
+        return (
+            f"{count['query']} root fields, {count['mutation']} mutations, {len(self.roots) - sum(count.values())}"
+            f" subscriptions, {self.attempts} attempts, {self.controls} controls in {len(self.proven)} places,"
+            f" {len(self.crossed)} crossed, {len(self.refused)} refused,"
+            f" {len(self.unproven)} unproven, {len(self.blind)} places blind, {len(self.unguarded)} unguarded"
+        )
 
 
-def _selection(kind: Any, depth: int = _DEPTH) -> str:
-    """The leaves of a type and of the objects below it; lists in their usual size."""
-    named = get_named_type(kind)
-    if is_leaf_type(named):
-        return ""
-    parts = ["__typename"]
-    for name, one in getattr(named, "fields", {}).items():
-        if any(isinstance(a.type, GraphQLNonNull) and a.default_value is Undefined for a in one.args.values()):
-            continue
-        below = get_named_type(one.type)
-        if is_leaf_type(below):
-            parts.append(name)
-        elif depth > 0 and isinstance(below, GraphQLObjectType) and name != "edges":
-            parts.append(f"{name} {_selection(below, depth - 1)}")
-    return "{ " + " ".join(parts) + " }"
-
-
-def _id_filters(kind: Any, depth: int = 2) -> Iterator[Any]:
-    """Filters that name one id, with None in its place."""
-    named = get_named_type(kind)
-    if not isinstance(named, GraphQLInputObjectType) or depth < 0:
-        if getattr(named, "name", "") == "ID":
-            yield None
-        return
-    for name, one in named.fields.items():
-        if name in ("and", "or", "not", "ne", "notIn"):
-            continue
-        for inner in _id_filters(one.type, depth - 1):
-            yield {name: [inner] if isinstance(_nullable(one.type), GraphQLList) else inner}
-
-
-def _nullable(kind: Any) -> Any:
-    return kind.of_type if isinstance(kind, GraphQLNonNull) else kind
-
-
-def _with(template: Any, value: str) -> Any:
-    """A filter with an id in the place of None."""
-    if isinstance(template, dict):
-        return {name: _with(inner, value) for name, inner in template.items()}
-    if isinstance(template, list):
-        return [_with(inner, value) for inner in template]
-    return value
-
-
-_SAMPLES = {"rawName": "acme", "payerCode": "acme", "agent": "ruff", "fingerprint": make.digest("one").hex()}
-
-
-def _inputs(kind: GraphQLInputObjectType, ids: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Inputs with what is required, and each id of the other organization wherever an id is taken."""
-    base: dict[str, Any] = {}
-    takes_id = []
-    for name, one in kind.fields.items():
-        named = get_named_type(one.type)
-        if named.name == "ID":
-            takes_id.append(name)
-        elif isinstance(one.type, GraphQLNonNull) and one.default_value is Undefined:
-            if named.name == "Upload":
-                base[name] = None
-            elif isinstance(named, GraphQLEnumType):
-                base[name] = next(reversed(named.values))
-            else:
-                base[name] = _SAMPLES[name]
-    if not takes_id:
-        yield base
-    for name in takes_id:
-        for value in ids.values():
-            yield {**base, name: value}
+def _codes(answer: httpx.Response) -> set[str]:
+    """The codes of all errors in an answer, userErrors among them."""
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        lines = [line.removeprefix("data:").strip() for line in answer.text.splitlines() if line.startswith("data:")]
+        bodies = [json.loads(line) for line in lines if line]
+    else:
+        bodies = [answer.json()]
+    found = {error["extensions"]["code"] for body in bodies for error in body.get("errors", ())}
+    payloads = [one for body in bodies for one in (body.get("data") or {}).values() if isinstance(one, dict)]
+    return found | {error["code"] for payload in payloads for error in payload.get("userErrors", ())}
 
 
 class Attempts:
-    """Tries everything against one address."""
+    """Tries everything against one address; `names` are the root fields, or None for all."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, names: set[str] | None = None) -> None:
         self._http, self.report = http, Report()
-        schema = core_schema()
-        assert schema.query_type is not None
-        assert schema.mutation_type is not None
-        self.queries: dict[str, GraphQLField] = schema.query_type.fields
-        self.mutations: dict[str, GraphQLField] = schema.mutation_type.fields
+        self._names = names
+        self._written: list[tuple[Document, Member, set[str]]] = []
+        self._unfit: set[tuple[str, str]] = set()  # places and types of ids that they do not take
 
-    async def _ask(
-        self, headers: dict[str, str], name: str, kind: GraphQLField, arguments: dict[str, Any], *, deep: bool = True
-    ) -> httpx.Response:
-        word = "mutation" if name in self.mutations else "query"
-        (self.report.mutations if word == "mutation" else self.report.fields).add(name)
-        self.report.attempts += 1
-        declared = ", ".join(f"${one}: {kind.args[one].type}" for one in arguments)
-        given = ", ".join(f"{one}: ${one}" for one in arguments)
-        selection = _selection(kind.type, _DEPTH if deep else 1)
-        text = f"{word}{f'({declared})' if declared else ''} {{ {name}{f'({given})' if given else ''} {selection} }}"
-        body = {"query": text, "variables": arguments}
-        if "file" in arguments.get("input", {}):
-            content = _SARIF if "Sarif" in name else _CSV
-            form = {"operations": json.dumps(body), "map": '{"0": ["variables.input.file"]}'}
-            return await self._http.post("/graphql", headers=headers, data=form, files={"0": ("a.txt", content)})
-        return await self._http.post("/graphql", headers=headers, json=body)
+    async def read(self, own: Member, other: Member) -> None:
+        """Asks as a member of the first organization for everything that is known of the second, and as the second."""
+        await _together(self._read(one, own, other) for one in self._chosen([*reads(other.ids), *follows(other.ids)]))
+        lists = [name for name, kind in roots("query").items() if "after" in kind.args]
+        await _together(self._cursors(name, own, other) for name in lists if self._names is None or name in self._names)
 
-    async def reach(self, own: Member, other: Member) -> None:
-        """Reads and writes as a member of the first organization with everything that is known of the second."""
-        for name, kind in self.queries.items():
-            for arguments in self._reads(kind, other):
-                self._judge(name, arguments, await self._ask(own.headers, name, kind, arguments), other)
-            if "first" in kind.args:
-                await self._pages(name, kind, own, other)
-        for name, kind in self.mutations.items():
-            for data in _inputs(get_named_type(kind.args["input"].type), other.ids):
-                answer = await self._ask(own.headers, name, kind, {"input": data}, deep=False)
-                self._judge(name, data, answer, other)
+    async def write(self, own: Member, other: Member) -> None:
+        """Changes as a member of the first organization whatever is known of the second."""
+        for one in self._chosen(writes(other.ids)):
+            codes = _codes(await self._answer(one, own, other))
+            self._written.append((one, other, codes))
+            if not codes and not one.tag:
+                self._prove(one, other)
 
-    def _reads(self, kind: GraphQLField, other: Member) -> Iterator[dict[str, Any]]:
-        if not any(isinstance(a.type, GraphQLNonNull) and a.default_value is Undefined for a in kind.args.values()):
-            yield {}
-        for value in other.ids.values():
-            if "id" in kind.args:
-                yield {"id": value}
-            if "ids" in kind.args:
-                yield {"ids": [value]}
-            if "detectionRunId" in kind.args:
-                yield {"detectionRunId": value}
-        if "filter" in kind.args and "detectionRunId" not in kind.args:
-            for template in _id_filters(kind.args["filter"].type):
-                for value in other.ids.values():
-                    yield {"filter": _with(template, value)}
-
-    async def _pages(self, name: str, kind: GraphQLField, own: Member, other: Member) -> None:
-        """Lists with the other's cursors; members must see their own rows, or the test would be blind."""
-        needs = {"detectionRunId": own.ids["DR"]} if "detectionRunId" in kind.args else {}
-        theirs = {"detectionRunId": other.ids["DR"]} if needs else {}
-        cursors = f"query($id: ID!) {{ {name}(detectionRunId: $id) {{ edges {{ cursor }} }} }}"
-        text = cursors if needs else f"{{ {name} {{ edges {{ cursor }} }} }}"
-        variables = {"id": other.ids["DR"]} if needs else {}
-        found = await self._http.post("/graphql", headers=other.headers, json={"query": text, "variables": variables})
-        edges = ((found.json().get("data") or {}).get(name) or {}).get("edges") or []
-        if not edges:
-            self.report.blind.append(name)
-        mine = await self._ask(own.headers, name, kind, needs)
-        self._judge(name, needs, mine, other)
-        for edge in edges:
-            for where in ("after", "before"):
-                for parent in (needs, theirs) if needs else (needs,):
-                    arguments = {**parent, where: edge["cursor"]}
-                    self._judge(name, arguments, await self._ask(own.headers, name, kind, arguments), other)
-
-    def _judge(self, name: str, sent: Any, answer: httpx.Response, other: Member) -> None:
-        """Whether the answer shows anything of the other organization; its ids come back in no answer at all."""
-        shown = [tag for tag, value in other.ids.items() if value in answer.text]
-        if shown or other.mark in answer.text or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            self.report.crossed.append(f"{name}({json.dumps(sent)}) shows {shown}: {answer.status_code}")
+    async def control_writes(self) -> None:
+        """The second organization is told otherwise about its own rows; this changes them."""
+        for one, other, codes in self._written:
+            if codes == {"NOT_FOUND"}:
+                self._settle(one, other, proven="NOT_FOUND" not in _codes(await self._ask(one, other.headers)))
+        self._written.clear()
 
     async def without_right(self, own: Member, powerless: str) -> None:
         """Asks for everything without credentials, and with a token that has no scope at all."""
         wanted = {"UNAUTHENTICATED": {}, "FORBIDDEN": {"authorization": f"Bearer {powerless}"}}
-        for name, kind in {**self.queries, **self.mutations}.items():
-            if name in self.mutations:
-                arguments = {"input": next(_inputs(get_named_type(kind.args["input"].type), own.ids))}
-            else:
-                named = {
-                    "id": own.ids["PY"],
-                    "ids": [own.ids["PY"]],
-                    "detectionRunId": own.ids["DR"],
-                    "document": "{ __typename }",
-                }
-                arguments = {one: value for one, value in named.items() if one in kind.args}
+        every = [
+            simplest(kind, name, own.ids) for kind in ("query", "mutation", "subscription") for name in roots(kind)
+        ]
+        for one in self._chosen(every):
             for code, headers in wanted.items():
+                self.report.attempts += 1
                 try:
-                    answer = (await self._ask(headers, name, kind, arguments, deep=False)).json()
+                    codes = _codes(await self._ask(one, headers))
                 except httpx.ReadError:  # a file without credentials is not read: the connection ends with the refusal
                     assert not headers
-                    assert "file" in arguments["input"]
+                    assert "file" in one.arguments["input"]
                     continue
-                codes = {error["extensions"]["code"] for error in answer.get("errors", ())}
-                if code not in codes and not (name in _FOR_EVERYBODY and code == "FORBIDDEN"):
-                    self.report.unguarded.append(f"{name}: {sorted(codes)} instead of {code}")
+                if code not in codes and not (one.name in _FOR_EVERYBODY and code == "FORBIDDEN"):
+                    self.report.unguarded.append(f"{one.name}: {sorted(codes)} instead of {code}")
+
+    def _chosen(self, found: Iterable[Document]) -> Iterator[Document]:
+        named = (one for one in found if self._names is None or one.name in self._names)
+        return (one for one in named if (one.where, one.tag) not in self._unfit)
+
+    async def _read(self, one: Document, own: Member, other: Member) -> None:
+        codes = _codes(await self._answer(one, own, other))
+        if one.tag and "BAD_USER_INPUT" in codes:
+            self._unfit.add((one.where, one.tag))
+            return
+        control = await self._ask(one, other.headers)
+        self._judge(one, control, other, own)
+        self._settle(one, other, proven=bool(other.shown(control)) or one.name in _WITHOUT_ROWS)
+
+    async def _cursors(self, name: str, own: Member, other: Member) -> None:
+        """Lists from a cursor of the other: on one of its sides members see rows of their own."""
+        has_parent = "detectionRunId" in roots("query")[name].args
+        parents = [{"detectionRunId": one.ids["DR"]} if has_parent else {} for one in (own, other)]
+        whole = await self._ask(document("query", name, "", parents[1]), other.headers)
+        page = (whole.json().get("data") or {}).get(name) or {"pageInfo": {}}
+        for where in ("after", "before"):
+            for parent in parents if has_parent else parents[:1]:
+                cursor = {where: page["pageInfo"].get("startCursor")}
+                one = document("query", name, "cursor", {**parent, **cursor})
+                answer = await self._answer(one, own, other)
+                if own.shown(answer) and cursor[where]:
+                    self._prove(one, other)
+
+    async def _answer(self, one: Document, own: Member, other: Member) -> httpx.Response:
+        answer = await self._ask(one, own.headers)
+        self.report.attempts += 1
+        self.report.places.add(f"{one.where} of {other.mark}")
+        self._judge(one, answer, own, other)
+        return answer
+
+    def _judge(self, one: Document, answer: httpx.Response, own: Member, other: Member) -> None:
+        """Whether an answer to the first organization shows anything of the second; not even ids asked for come back.
+
+        Nor may it be refused for what is not the data, as a cost: then nothing was tried.
+        """
+        shown, codes = other.shown(answer), _codes(answer)
+        if shown or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            self.report.crossed.append(f"{one} shows {own.mark} {shown}: {answer.status_code}")
+        if codes - _ANSWERS:
+            self.report.refused.append(f"{one} as {own.mark}: {sorted(codes)}")
+
+    def _settle(self, one: Document, other: Member, *, proven: bool) -> None:
+        if proven:
+            self._prove(one, other)
+        else:
+            self.report.unproven.append(f"{one} of {other.mark}")
+
+    def _prove(self, one: Document, other: Member) -> None:
+        self.report.controls += 1
+        self.report.proven.add(f"{one.where} of {other.mark}")
+
+    async def _ask(self, one: Document, headers: dict[str, str]) -> httpx.Response:
+        self.report.roots.add((one.operation, one.name))
+        body = {"query": one.text, "variables": one.arguments}
+        if one.operation == "subscription":
+            headers = {**headers, "accept": "text/event-stream"}
+        if "file" in one.arguments.get("input", {}):
+            content = _SARIF if "Sarif" in one.name else _CSV
+            form = {"operations": json.dumps(body), "map": '{"0": ["variables.input.file"]}'}
+            return await self._http.post("/graphql", headers=headers, data=form, files={"0": ("a.txt", content)})
+        return await self._http.post("/graphql", headers=headers, json=body)
+
+
+async def _together(all_: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """A few at a time."""
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one_of_them(one: Coroutine[Any, Any, None]) -> None:
+        async with places:
+            await one
+
+    await asyncio.gather(*map(one_of_them, all_))
