@@ -10,6 +10,11 @@ case "${1:-serve}" in
     exec python manage.py migrate_safely --wait 300
     ;;
   serve)
+    # Several processes answer at one address: each must know what the others have counted, to tell it at /metrics.
+    if [ "${DRIFTGRAPH_WORKERS:-1}" -gt 1 ]; then
+      PROMETHEUS_MULTIPROC_DIR="$(mktemp -d)"
+      export PROMETHEUS_MULTIPROC_DIR
+    fi
     # The server must not be able to become the owner of the tables.
     unset DRIFTGRAPH_OWNER_DATABASE_URL DRIFTGRAPH_SUPERUSER_DATABASE_URL
     exec granian --interface asgi --ws --host "${DRIFTGRAPH_HOST:-0.0.0.0}" --port "${DRIFTGRAPH_PORT:-8000}" \

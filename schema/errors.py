@@ -17,6 +17,8 @@ _FOUND = re.compile(
     r",? found:? .*|(?<=value): .*|(?<=Unexpected String) .*|(?<=Unexpected BlockString) .*|(?<=got invalid value) .*",
     re.DOTALL,
 )
+INTERNAL = "INTERNAL"
+"""The code of a bug."""
 _MASKED = "Something went wrong on the server. The request id finds it in the log."
 
 
@@ -67,26 +69,39 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
 
     A bug is logged once with its traceback, and masked; its text could hold a value.
     """
-    original = error.original_error
-    while isinstance(original, GraphQLError) and original.original_error is not None:
-        original = original.original_error
+    original, code = _original(error), code_of(error)
     shown = error.formatted
     extensions = {"requestId": request_id, "retryable": False}
     if isinstance(original, AppError):
-        message, code = original.message, original.code
+        message = original.message
         extensions["retryable"] = original.retryable
-    elif _is_of_request(error, original):
-        message, code = _FOUND.sub("", error.message), _request_code(error)
+    elif code != INTERNAL:
+        message = _FOUND.sub("", error.message)
     else:
         cause = original or error
         log.error("request %s failed: %s", request_id, type(cause).__name__, exc_info=_without_values(cause))
-        message, code = _MASKED, "INTERNAL"
+        message = _MASKED
     result: dict[str, Any] = {"message": message}
     for part in ("locations", "path"):
         if shown.get(part):
             result[part] = shown[part]
     result["extensions"] = {"code": code, **extensions}
     return result
+
+
+def code_of(error: GraphQLError) -> str:
+    """The code of an error, one of docs/errors.md; that of a bug is INTERNAL."""
+    original = _original(error)
+    if isinstance(original, AppError):
+        return original.code
+    return _request_code(error) if _is_of_request(error, original) else INTERNAL
+
+
+def _original(error: GraphQLError) -> Exception | None:
+    original = error.original_error
+    while isinstance(original, GraphQLError) and original.original_error is not None:
+        original = original.original_error
+    return original
 
 
 def _is_of_request(error: GraphQLError, original: BaseException | None) -> bool:

@@ -21,6 +21,7 @@ SECRETS = frozenset(
         "claim_keys",
         "database_url",
         "owner_database_url",
+        "metrics_token",
         "read_database_url",
     }
 )
@@ -129,6 +130,7 @@ class Environment:
     retention_drift_test_days: int = 90
     retention_agent_run_days: int = 400  # also of their findings and metrics, and of states that are FIXED
     retention_drift_days: int = 2_190  # ended events, their observations and alerts; runs; outcome counts by period
+    metrics_token: str = ""  # /metrics is shown to who sends it as a bearer token; empty: to this machine alone
     report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
     report_token: str = ""  # API token for it, with the scope agents:write
 
@@ -222,6 +224,15 @@ def _check_proxies(name: str, text: str) -> None:
         raise BadSetting(name=name, reason="it must be IP addresses or networks, such as 10.0.0.0/8") from None
 
 
+def _check_tokens(settings: Environment) -> None:
+    for name in ("report_token", "metrics_token"):
+        if not _TOKEN.fullmatch(getattr(settings, name)):
+            raise BadSetting(name=PREFIX + name.upper(), reason="it must be one word of ASCII characters")
+    if 0 < len(settings.metrics_token) < MIN_KEY_LENGTH:
+        reason = f"it must have at least {MIN_KEY_LENGTH} random characters"
+        raise BadSetting(name="DRIFTGRAPH_METRICS_TOKEN", reason=reason)
+
+
 def _check_claim_keys(settings: Environment) -> None:
     pairs = [pair.partition("=") for pair in settings.claim_keys.split()]
     ids = [FIRST_KEY_ID, *(key_id for key_id, _, _ in pairs)]
@@ -286,9 +297,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:
         _check_web_address("DRIFTGRAPH_REPORT_URL", settings.report_url)
-    if not _TOKEN.fullmatch(settings.report_token):
-        reason = "it must be one word of ASCII characters"
-        raise BadSetting(name="DRIFTGRAPH_REPORT_TOKEN", reason=reason)
+    _check_tokens(settings)
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
         raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
     _check_claim_keys(settings)

@@ -36,6 +36,9 @@ from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_r
 from schema.execution.sqljson.texts import MISFIT_BYTE, json_text
 from schema.small_cells import HIDDEN_BELOW, hidden_below
 
+UNEXECUTED = "none"
+"""The way of what was refused before it was executed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -46,6 +49,8 @@ class Answer:
     rows: Mapping[str, int] = field(default_factory=dict)
     """Of the lists of the root fields, by response key."""
     extensions: Mapping[str, Any] = field(default_factory=dict)
+    way: str = UNEXECUTED
+    """How it was made: `sql`, `compiled`, `mixed` of these two, or `reference`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,10 +97,11 @@ class Subscribed:
 
         Raises: as execute.
         """
+        HIDDEN_BELOW.set(hidden_below(context.principal))
         run = executor(self.prepared.schema, self.prepared.operation, self.prepared.fragments, self.variables, context)
         result = await event_result(run, event)
         _refuse_unusable(result)
-        return await _accounted(self.prepared, self.coercion, self.raw_variables, context, _answer(result))
+        return await _accounted(self.prepared, self.coercion, self.raw_variables, context, _answer(result, "reference"))
 
 
 async def subscribe(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Subscribed:
@@ -138,7 +144,7 @@ async def _executed(
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
         result = await reference(prepared.document, prepared.name, raw_variables, context)
         _refuse_unusable(result)
-        return _answer(result)
+        return _answer(result, "reference")
     try:
         variables = coercion.values(raw_variables)
     except RefusedVariables as refused:
@@ -147,15 +153,16 @@ async def _executed(
     rows: dict[str, int] = {}
     texts = await _texts(form, variables, context, rows) if way == "auto" else {}
     if len(texts) == len(form.keys):
-        return Answer(_object(form, texts), (), rows)
+        return Answer(_object(form, texts), (), rows, way="sql")
     others = [key for key in form.keys if key not in texts]
     run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
     result = await execute_compiled(form.plan, others, run)
     _refuse_unusable(result)
     if result.data is None or not texts:
-        return _answer(result)
+        return _answer(result, "compiled")
     made = {key: orjson.dumps(value) for key, value in result.data.items()}
-    return Answer(_object(form, {**texts, **made}), result.errors or (), {**rows, **_rows(result.data)})
+    merged = _object(form, {**texts, **made})
+    return Answer(merged, result.errors or (), {**rows, **_rows(result.data)}, way="mixed")
 
 
 def _refuse_unusable(result: ExecutionResult) -> None:
@@ -227,11 +234,11 @@ def _object(form: Form, texts: Mapping[str, bytes]) -> bytes:
     return b"{" + b",".join(fields) + b"}"
 
 
-def _answer(result: ExecutionResult) -> Answer:
+def _answer(result: ExecutionResult, way: str) -> Answer:
     errors = result.errors or []
     if result.data is None and errors and not any(error.path for error in errors):
         return Answer(None, errors)
-    return Answer(orjson.dumps(result.data), errors, _rows(result.data or {}))
+    return Answer(orjson.dumps(result.data), errors, _rows(result.data or {}), way=way)
 
 
 def _rows(data: Mapping[str, Any]) -> dict[str, int]:

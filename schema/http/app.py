@@ -34,6 +34,7 @@ from schema.http.cross_origin import preflight, share
 from schema.http.documents import Documents
 from schema.http.event_stream import EventStream, frames
 from schema.http.graphiql import page, static_file
+from schema.http.instruments import Observed, count_operation, count_response, outcome_of
 from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
 from schema.http.requests import (
     EVENT_STREAM,
@@ -109,6 +110,7 @@ class GraphQLApp:
             response = _refusal(masked, request_id, headers)
         response.headers.setdefault("x-request-id", request_id)
         share(response.headers, headers)
+        count_response(response.status)
         await response.send(send, head=head)
 
     async def _respond(
@@ -179,6 +181,13 @@ class GraphQLApp:
         Raises:
             GraphQLError, AppError: there is none, or the document is not within its limits.
         """
+        try:
+            return await self._prepared(request)
+        except (GraphQLError, AppError) as error:
+            count_operation(None, outcome_of(error))
+            raise
+
+    async def _prepared(self, request: GraphQLRequest) -> Prepared:
         refuse_nul(request.variables)
         text = self._documents.text(request.query, request.document_id, request.persisted)
         try:
@@ -196,6 +205,11 @@ class GraphQLApp:
         Raises:
             HttpError: the budget is spent, or the credentials are no longer good.
         """
+        with Observed(asked.prepared.kind) as observed:
+            observed.answer = await self._executed(asked, who)
+        return observed.answer
+
+    async def _executed(self, asked: Asked, who: Principal) -> Answer:
         try:
             async with asyncio.timeout(asked.seconds):
                 if who.premise is not None and asked.prepared.kind is not OperationType.QUERY:

@@ -25,6 +25,7 @@ from schema.execution.trusted import trusted_documents
 from schema.http.app import PATH, GraphQLApp
 from schema.http.health import health
 from schema.http.messages import Receive, Response, Scope, Send
+from schema.http.metrics import Metrics
 from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 from schema.http.requests import upload_folder
 from schema.http.upload import remove_leftovers
@@ -33,12 +34,13 @@ gc.enable()
 
 
 class Application:
-    """Routes by path: `/graphql` to GraphQL, `/healthz` and `/readyz` to health, the rest to Django."""
+    """Routes by path: `/graphql` to GraphQL, `/healthz` and `/readyz` to health, `/metrics`, the rest to Django."""
 
     def __init__(self) -> None:
         self._reads = process_reads()
         self._writes = WriteThreads()
         self._graphql = GraphQLApp(self._reads, self._writes)
+        self._metrics = Metrics(self._reads)
         self._ending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,6 +54,8 @@ class Application:
             await self._graphql(scope, receive, send)
         elif scope["path"] in ("/healthz", "/readyz"):
             await (await health(scope["path"], self._reads)).send(send)
+        elif scope["path"] == "/metrics":
+            await (await self._metrics.page(scope)).send(send)
         elif scope["path"] == "/":
             await Response(302, b"", {"location": PATH}).send(send)
         else:
@@ -87,6 +91,7 @@ class Application:
                     trusted_documents()  # a manifest that cannot be read is told at the start
                     warm()
                     self._graphql.usage.start()
+                    self._metrics.start()
                     # A long document is looked at in a thread: the event loop gets its turn after 0.5 ms, not 5.
                     sys.setswitchinterval(0.000_5)
                     # What lives as long as the process need not be looked at by every collection of garbage.
@@ -96,6 +101,7 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await self._metrics.stop()
                 await self._graphql.close()
                 await self._reads.close()
                 self._writes.close()

@@ -45,6 +45,8 @@ def _next(body: bytes, cursor: str | None) -> bytes:
 class EventStream:
     """The answer to a subscription by HTTP. The next event is asked for when the last one has been sent."""
 
+    status = 200
+
     def __init__(
         self, streams: Streams, asked: Asked, who: Principal, receive: Receive, headers: Mapping[str, str]
     ) -> None:
@@ -58,7 +60,7 @@ class EventStream:
         self._transmit = send
         errors: list[dict[str, Any]] | None
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        await send({"type": "http.response.start", "status": self.status, "headers": pairs})
         if head:
             await send({"type": "http.response.body", "body": b""})
             return

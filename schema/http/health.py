@@ -3,18 +3,52 @@
 `/readyz` shows the latest seal of the audit trail: whoever keeps what it says can tell whether the trail was cut short.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 from psycopg.errors import UndefinedTable
 
 from backend.core.errors import AppError
 from backend.core.migrated import known_migrations
-from backend.db.reads import Reads
+from backend.db.reads import Reads, Snapshot
 from schema.http.messages import RETRY_AFTER, Response
 
 _LATEST_SEAL = "SELECT seq, encode(hash, 'hex'), sealed_at FROM audit_seal ORDER BY seq DESC LIMIT 1"
 _HEADERS = {"content-type": "application/json", "cache-control": "no-store"}
+
+
+class LatestSeal(NamedTuple):
+    """The end of the chain of seals; the hash as 64 hexadecimal digits."""
+
+    seq: int
+    hash: str
+    sealed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How many migrations are missing; where none is, the latest seal if there is one."""
+
+    pending: int
+    seal: LatestSeal | None = None
+
+
+async def readiness(snapshot: Snapshot) -> Readiness:
+    """What the database says.
+
+    Raises: as `Snapshot.rows`.
+    SQL: 2.
+    """
+    try:
+        applied = set(await snapshot.rows("SELECT app, name FROM django_migrations"))
+        if pending := len(known_migrations() - applied):
+            return Readiness(pending)
+        seals = await snapshot.rows(_LATEST_SEAL)
+    except UndefinedTable:
+        return Readiness(len(known_migrations()))
+    return Readiness(0, LatestSeal(*seals[0]) if seals else None)
 
 
 async def health(path: str, reads: Reads) -> Response:
@@ -26,18 +60,14 @@ async def health(path: str, reads: Reads) -> Response:
         return Response(200, orjson.dumps({"status": "ok"}), _HEADERS)
     try:
         async with reads.snapshot(None, seconds=2) as snapshot:
-            applied = set(await snapshot.rows("SELECT app, name FROM django_migrations"))
-            pending = len(known_migrations() - applied)
-            seals = [] if pending else await snapshot.rows(_LATEST_SEAL)
-    except UndefinedTable:
-        pending, seals = len(known_migrations()), []
+            found = await readiness(snapshot)
     except AppError as error:
         reason = {"status": "unavailable", "code": error.code, "reason": error.message}
         return Response(503, orjson.dumps(reason), {**_HEADERS, **RETRY_AFTER})
-    if pending:
-        missing = {"status": "unavailable", "pendingMigrations": pending}
+    if found.pending:
+        missing = {"status": "unavailable", "pendingMigrations": found.pending}
         return Response(503, orjson.dumps(missing), {**_HEADERS, **RETRY_AFTER})
-    seal = dict(zip(("seq", "hash", "sealedAt"), seals[0], strict=True)) if seals else None
+    seal = dict(zip(("seq", "hash", "sealedAt"), found.seal, strict=True)) if found.seal else None
     body: dict[str, Any] = {"status": "ok", "auditSeal": seal}
     if reads.replica is not None:
         # The primary answers in its place: the server is ready without it.

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import orjson
 from django.conf import settings
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationType
 
 from backend.core.actor import Actor
 from backend.core.errors import LimitExceeded, Unauthenticated, Unavailable
@@ -24,7 +24,9 @@ from schema.execution.core import RefusedVariables
 from schema.execution.engine import Answer, Subscribed, subscribe
 from schema.http.asked import Asked
 from schema.http.credentials import Credentials, Principal
+from schema.http.instruments import EVENTS, OK, STREAMS, count_operation, outcome_of
 from schema.http.messages import Headers, HttpError
+from schema.small_cells import hidden_below
 from schema.usage.ledger import UsageLedger
 
 _LEAVING_SECONDS = 5.0  # for streams to say good-bye when the server stops
@@ -102,9 +104,11 @@ class Streams:
         if self._open[whose] >= limit:
             raise TooManyStreams(actual=self._open[whose], limit=limit)
         self._open[whose] += 1
+        STREAMS.inc()
         try:
             yield
         finally:
+            STREAMS.dec()
             self._open[whose] -= 1
             self._open += Counter()  # without those that have none
             if not self._open:
@@ -136,7 +140,8 @@ class Streams:
             return
         if now is None:
             raise Ended(FORBIDDEN, Unauthenticated.code, "The session has ended. Sign in again.")
-        if now.organization_id != before.organization_id or not before.rights <= now.rights:
+        sees_less = not before.rights <= now.rights or hidden_below(now) > hidden_below(before)
+        if now.organization_id != before.organization_id or sees_less:
             raise Ended(FORBIDDEN, "FORBIDDEN", "Your rights have changed. Connect again.")
 
     async def events(
@@ -149,14 +154,13 @@ class Streams:
             GraphQLError, AppError: it could not be begun, or cannot go on.
             HttpError: the credentials are no longer good.
         """
-        if asked.prepared.errors:
-            raise NotBegun(asked.prepared.errors)
-        await self._pay(asked, who)
-        feed = Feed(self._reads, self.listener, resume_after)
         try:
-            subscribed = await subscribe(asked.prepared, asked.variables, self._context(asked, who, feed))
-        except RefusedVariables as refusal:
-            raise NotBegun(refusal.errors) from None
+            subscribed = await self._begun(asked, who, resume_after)
+        except Exception as error:
+            first = error.errors[0] if isinstance(error, NotBegun) else error
+            count_operation(OperationType.SUBSCRIPTION, outcome_of(first))
+            raise
+        count_operation(OperationType.SUBSCRIPTION, OK, "reference")
         if who.actor is not None:
             asked.count(self._usage, who.actor)
         async with aclosing(subscribed.events) as events:
@@ -167,7 +171,18 @@ class Streams:
                 except AnswerOutdated:
                     who = Principal((await self._credentials.anew(asked.headers, asked.address)).actor)
                     answer = await self._answer(asked, who, subscribed, event)
+                EVENTS.inc()
                 yield Event(answer, getattr(event, "cursor", None))
+
+    async def _begun(self, asked: Asked, who: Principal, resume_after: str | None) -> Subscribed:
+        if asked.prepared.errors:
+            raise NotBegun(asked.prepared.errors)
+        await self._pay(asked, who)
+        feed = Feed(self._reads, self.listener, resume_after)
+        try:
+            return await subscribe(asked.prepared, asked.variables, self._context(asked, who, feed))
+        except RefusedVariables as refusal:
+            raise NotBegun(refusal.errors) from None
 
     async def _pay(self, asked: Asked, who: Principal) -> None:
         price, limit = asked.prepared.price(asked.variables).requested, settings.ENVIRONMENT.max_cost

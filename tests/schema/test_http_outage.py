@@ -170,7 +170,7 @@ def test_without_the_database_every_path_says_so_and_that_it_can_be_tried_again(
     try:
         with ThreadPoolExecutor(len(PATHS)) as threads:
             answers = dict(zip(PATHS, threads.map(lambda ask: ask(site), PATHS.values()), strict=True))
-        alive, page = site.get("/healthz"), site.get("/accounts/organization/")
+        alive, page, metrics = (site.get(path) for path in ("/healthz", "/accounts/organization/", "/metrics"))
     finally:
         site.database.acquire()
 
@@ -180,9 +180,16 @@ def test_without_the_database_every_path_says_so_and_that_it_can_be_tried_again(
     retryable = [error["extensions"]["retryable"] for one in answers.values() for error in one.json().get("errors", [])]
     assert set(retryable) == {True}
     assert alive.status_code == 200
+    assert metrics.status_code == 200
+    assert "\ndriftgraph_database_up 0.0\n" in metrics.text
+    assert "driftgraph_operations_total{" in metrics.text
+    assert "driftgraph_audit" not in metrics.text
     assert (page.status_code, page.headers["retry-after"]) == (503, "1")
     assert site.get("/accounts/organization/").status_code == 200
     assert _all_work(site) == working
+    again = site.get("/metrics").text
+    assert "\ndriftgraph_database_up 1.0\n" in again
+    assert "driftgraph_audit_unsealed_entries" in again
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])

@@ -186,11 +186,12 @@ def test_a_swapped_address_is_noticed(addresses: dict[str, str]) -> None:
     assert "names another user" in refused.stderr
 
 
-def test_serve_answers_and_ends_when_told(migrated: dict[str, str]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_answers_and_ends_when_told(migrated: dict[str, str], workers: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    given = {"DRIFTGRAPH_HOST": "127.0.0.1", "DRIFTGRAPH_PORT": str(port)}
+    given = {"DRIFTGRAPH_HOST": "127.0.0.1", "DRIFTGRAPH_PORT": str(port), "DRIFTGRAPH_WORKERS": workers}
 
     def answer(path: str) -> int:
         try:
@@ -201,14 +202,16 @@ def test_serve_answers_and_ends_when_told(migrated: dict[str, str]) -> None:
     with subprocess.Popen([ENTRYPOINT, "serve"], env=environment_of(**migrated, **given)) as server:
         try:
             wait_until(lambda: answer("/healthz") == 200, server)
-            ready, admin = answer("/readyz"), answer("/admin/login/")
+            ready, admin, metrics = answer("/readyz"), answer("/admin/login/"), answer("/metrics")
             # The server keeps no address by which it could become the owner of the tables.
             known = Path(f"/proc/{server.pid}/environ")
             kept = known.read_bytes() if known.exists() else b""
         finally:
             server.send_signal(signal.SIGTERM)
 
-    assert (ready, admin) == (200, 200)
+    assert (ready, admin, metrics) == (200, 200, 200)
+    # Several processes tell of each other what they have counted.
+    assert not kept or (b"PROMETHEUS_MULTIPROC_DIR=" in kept) == (workers == "2")
     assert b"DRIFTGRAPH_OWNER_DATABASE_URL" not in kept
     assert b"DRIFTGRAPH_SUPERUSER_DATABASE_URL" not in kept
 

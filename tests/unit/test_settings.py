@@ -61,6 +61,9 @@ def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
         ("DRIFTGRAPH_DEADLINE_SECONDS", "inf", "it must be a number"),
         ("DRIFTGRAPH_DEADLINE_SECONDS", "-1", "it must be greater than 0"),
         ("DRIFTGRAPH_PREPARED_STATEMENTS", "perhaps", "it must be true or false"),
+        ("DRIFTGRAPH_METRICS_TOKEN", "short", "it must have at least 32 random characters"),
+        ("DRIFTGRAPH_METRICS_TOKEN", "two words" * 8, "it must be one word of ASCII characters"),
+        ("DRIFTGRAPH_REPORT_TOKEN", "two words", "it must be one word of ASCII characters"),
     ],
 )
 def test_a_bad_value_is_told_what_it_must_be(name: str, value: str, reason: str) -> None:
