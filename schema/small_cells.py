@@ -1,5 +1,7 @@
 """Small cells: counts of a few claims, which could be about a known person, are not shown to viewers.
 
+An organization can keep them from everyone, and have a larger smallest count of its own; its actors carry that.
+
 What a row says of its cells is declared once; every way of execution asks here.
 """
 
@@ -10,15 +12,17 @@ from typing import Any
 
 from django.conf import settings
 
-from backend.core.actor import Actor, Role
+from backend.core.actor import Actor, Role, SmallCells
 
 HIDDEN_BELOW: ContextVar[int] = ContextVar("HIDDEN_BELOW", default=0)
 """Smaller counts, zero aside, are hidden from whom the operation is for; 0: none is."""
 
 
 def hidden_below(actor: Actor | None) -> int:
-    """The count from which on somebody sees cells."""
-    return settings.ENVIRONMENT.small_cell_minimum if actor is not None and actor.role is Role.VIEWER else 0
+    """The count from which on somebody sees cells: of the server, or a larger one of the organization."""
+    if actor is None or (actor.role is not Role.VIEWER and actor.small_cells is not SmallCells.EVERYONE):
+        return 0
+    return max(settings.ENVIRONMENT.small_cell_minimum, actor.small_cell_minimum)
 
 
 @dataclass(frozen=True, slots=True)

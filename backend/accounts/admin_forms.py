@@ -46,9 +46,13 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
             "fdr_q",
             "severity_lift_cents",
             "purpose_required",
+            "small_cells",
+            "small_cell_minimum",
         )
         help_texts: ClassVar[dict[str, str]] = {
             "purpose_required": "Claim lines are shown only to requests that say what for (Driftgraph-Purpose).",
+            "small_cells": "Who does not see figures of a few claims: viewers, or everyone, programs too.",
+            "small_cell_minimum": "Claims from which on figures are shown; empty: as the server is set.",
         }
         widgets: ClassVar[dict[str, forms.Widget]] = {"timezone": forms.TextInput()}
 

@@ -26,16 +26,19 @@ from django.utils.crypto import constant_time_compare
 from backend.accounts import errors
 from backend.accounts.models import ApiToken, User
 from backend.accounts.services import secret_hash
-from backend.core.actor import Actor, Right, Role
+from backend.core.actor import Actor, Right, Role, SmallCells
 from backend.core.tenancy import acting_for
 
-TOKEN_SQL = "SELECT token_id, organization_id, role, scopes, expired, revoked FROM authenticate_token(%s)"  # noqa: S105 - a statement
-TOKEN_TEXT = "(SELECT found::text FROM authenticate_token(%s) AS found)"  # noqa: S105 - the same row as one text
+_TOKEN = "authenticate_token(%s) AS found LEFT JOIN organization AS tenant ON tenant.id = found.organization_id"  # noqa: S105 - a part of statements
+_OPTIONS = "tenant.small_cells, coalesce(tenant.small_cell_minimum, 0)"
+TOKEN_SQL = f"SELECT token_id, organization_id, role, scopes, expired, revoked, {_OPTIONS} FROM {_TOKEN}"
+TOKEN_TEXT = f"(SELECT row(found, {_OPTIONS})::text FROM {_TOKEN})"  # the same row as one text
 MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
 SESSION_SQL = "SELECT session_data FROM django_session WHERE session_key = %s AND expire_date > now()"
-PERSON_SQL = """
-SELECT person.password, member.organization_id, member.organization_name, member.role
+PERSON_SQL = f"""
+SELECT person.password, member.organization_id, member.organization_name, member.role, {_OPTIONS}
 FROM user_account AS person LEFT JOIN LATERAL memberships_of(person.id) AS member ON true
+  LEFT JOIN organization AS tenant ON tenant.id = member.organization_id
 WHERE person.id = %s AND person.is_active
 """
 CHOSEN_ORGANIZATION = "organization_id"  # the session's key of the organization that a person works for
@@ -65,7 +68,7 @@ def actor_of_token(row: Sequence[Any] | None) -> Actor:
     """
     if row is None:
         raise errors.UnknownToken
-    token_id, organization_id, role, scopes, expired, revoked = row
+    token_id, organization_id, role, scopes, expired, revoked, small_cells, minimum = row
     if revoked:
         raise errors.RevokedToken
     if expired:
@@ -75,6 +78,8 @@ def actor_of_token(row: Sequence[Any] | None) -> Actor:
         role=Role(role),
         token_id=token_id,
         scopes=frozenset(Right(scope) for scope in scopes),
+        small_cells=SmallCells(small_cells),
+        small_cell_minimum=minimum,
     )
 
 
@@ -95,8 +100,8 @@ def session_of(session_key: str | None) -> SessionBase:
     return store
 
 
-def actor_of_memberships(user_id: uuid.UUID, rows: Sequence[Sequence[Any]], chosen: str | None) -> Actor:
-    """The actor of a person by the rows of MEMBERSHIPS_SQL: in the chosen organization, or in the only one.
+def _actor_of_memberships(user_id: uuid.UUID, rows: Sequence[Sequence[Any]], chosen: str | None) -> Actor:
+    """The actor of a person by the memberships of PERSON_SQL: in the chosen organization, or in the only one.
 
     Raises: NoMembership, NotAMember (of the chosen one any more), OrganizationNotChosen.
     """
@@ -107,8 +112,14 @@ def actor_of_memberships(user_id: uuid.UUID, rows: Sequence[Sequence[Any]], chos
         raise errors.NotAMember
     if len(wanted) > 1:
         raise errors.OrganizationNotChosen
-    organization_id, _name, role = wanted[0]
-    return Actor(organization_id=organization_id, role=Role(role), user_id=user_id)
+    organization_id, _name, role, small_cells, minimum = wanted[0]
+    return Actor(
+        organization_id=organization_id,
+        role=Role(role),
+        user_id=user_id,
+        small_cells=SmallCells(small_cells),
+        small_cell_minimum=minimum,
+    )
 
 
 def memberships_of(user_id: uuid.UUID) -> list[tuple[Any, ...]]:
@@ -162,7 +173,7 @@ def actor_of_person(session: SignedIn, rows: Sequence[Sequence[Any]]) -> Actor:
     if not any(constant_time_compare(session.password_hash, one) for one in hashes):
         raise errors.SignedOut
     memberships = [row[1:] for row in rows if row[1] is not None]
-    return actor_of_memberships(session.user_id, memberships, session.chosen)
+    return _actor_of_memberships(session.user_id, memberships, session.chosen)
 
 
 def authenticate_session(cookie: str | None) -> Actor:

@@ -59,6 +59,14 @@ class BadSeverityLift(BadUserInput):
     """The amount that lifts severity must be greater than 0."""
 
 
+class BadSmallCells(BadUserInput):
+    """Small cells are kept from VIEWERS or from EVERYONE."""
+
+
+class BadSmallCellMinimum(BadUserInput):
+    """An organization's smallest count must be at least {least} (DRIFTGRAPH_SMALL_CELL_MINIMUM), or empty."""
+
+
 class OrganizationExists(Conflict):
     """There is an organization of this name."""
 

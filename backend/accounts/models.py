@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from backend.core.actor import Right, Role
+from backend.core.actor import Right, Role, SmallCells
 from backend.core.constraints import ChangeAudit, check, one_of
 from backend.core.ids import uuid7
 from backend.core.tenant_models import TenantModel
@@ -81,12 +81,21 @@ class Organization(models.Model):
     severity_lift_cents = models.BigIntegerField(default=5_000_000)
     # Claim rows are shown only to requests that say what for (the header Driftgraph-Purpose).
     purpose_required = models.BooleanField(default=False, db_default=False)
+    # Who does not see figures of cells of a few claims; from how many on they are shown, null: as the server says.
+    small_cells = models.TextField(
+        choices=[(one.value, one.value.title()) for one in SmallCells],
+        default=SmallCells.VIEWERS,
+        db_default=SmallCells.VIEWERS.value,
+    )
+    small_cell_minimum = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         db_table = "organization"
         constraints = [
             one_of("organization", "phi_policy", PhiPolicy),
+            one_of("organization", "small_cells", SmallCells),
+            check("organization", "small_cell_minimum", Q(small_cell_minimum__gt=0)),
             check("organization", "retention_days", Q(retention_days__gt=0)),
             check("organization", "fdr_q", Q(fdr_q__gt=0, fdr_q__lt=1)),
             check("organization", "fdr_q_largest", Q(fdr_q__lte=LARGEST_Q)),

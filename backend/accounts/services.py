@@ -7,6 +7,7 @@ import zoneinfo
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -16,7 +17,7 @@ from backend.accounts import errors
 from backend.accounts.free_text import Screen
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.signals import organization_created
-from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
+from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role, SmallCells
 from backend.core.errors import NotFound
 from backend.core.tenancy import acting_for, write
 from backend.detection.config import LARGEST_Q
@@ -25,6 +26,7 @@ TOKEN_PREFIX = "dg_"  # noqa: S105 - makes a leaked token recognisable
 SECRET_BYTES = 32
 MAX_TOKEN_DAYS = 366
 NAME_LENGTH = 120
+_LARGEST_INTEGER = 2**31 - 1  # of a column
 
 
 def _name(text: str, what: str) -> str:
@@ -81,7 +83,8 @@ def organization_create(*, name: str, owner_email: str | None = None, timezone_n
 def organization_check(organization: Organization) -> None:
     """Lets settings pass that the product can work with, the name without blanks around it; writes nothing.
 
-    Raises: BadName, BadTimezone, BadRetention, BadThreshold, BadSeverityLift; the path is the name of the field.
+    Raises: BadName, BadTimezone, BadRetention, BadThreshold, BadSeverityLift, BadSmallCells,
+            BadSmallCellMinimum; the path is the name of the field.
     """
     organization.name = _name(organization.name, "name of an organization")
     if organization.timezone not in zoneinfo.available_timezones():
@@ -92,6 +95,11 @@ def organization_check(organization: Organization) -> None:
         raise errors.BadThreshold(largest=LARGEST_Q, path=("fdr_q",))
     if not organization.severity_lift_cents > 0:
         raise errors.BadSeverityLift(path=("severity_lift_cents",))
+    if organization.small_cells not in SmallCells.__members__:
+        raise errors.BadSmallCells(path=("small_cells",))
+    least, minimum = settings.ENVIRONMENT.small_cell_minimum, organization.small_cell_minimum
+    if minimum is not None and not least <= minimum <= _LARGEST_INTEGER:
+        raise errors.BadSmallCellMinimum(least=least, path=("small_cell_minimum",))
 
 
 def organization_change(*, organization: Organization) -> None:

@@ -18,6 +18,13 @@ class Role(StrEnum):
     SERVICE = "SERVICE"
 
 
+class SmallCells(StrEnum):
+    """From whom an organization keeps the figures of cells of a few claims."""
+
+    VIEWERS = "VIEWERS"
+    EVERYONE = "EVERYONE"
+
+
 class Purpose(StrEnum):
     """What a request says that it is for; a closed list, so that nothing about a person gets into the audit trail."""
 
@@ -94,6 +101,8 @@ class Actor:
     purpose: str | None = None
     request_id: str = ""
     operation_name: str = ""
+    small_cells: SmallCells = SmallCells.VIEWERS
+    small_cell_minimum: int = 0  # of the organization; 0: that of the server
 
     @property
     def rights(self) -> frozenset[Right]:

@@ -97,12 +97,15 @@ def test_an_organization_is_made_and_edited(browser: Client, organization: Organ
         "fdr_q": 0.1,
         "severity_lift_cents": 1,
         "purpose_required": "on",
+        "small_cells": "EVERYONE",
+        "small_cell_minimum": 20,
     }
     browser.post(f"/admin/accounts/organization/{made.id}/change/", changed)
 
     made.refresh_from_db()
     assert (made.timezone, made.phi_policy, made.retention_days) == ("Europe/Oslo", "REDACT", 100)
     assert made.purpose_required
+    assert (made.small_cells, made.small_cell_minimum) == ("EVERYONE", 20)
 
 
 def test_a_refused_organization_is_explained(browser: Client, organization: Organization) -> None:
@@ -120,6 +123,7 @@ SETTINGS = {
     "retention_days": 760,
     "fdr_q": 0.05,
     "severity_lift_cents": 5_000_000,
+    "small_cells": "VIEWERS",
 }
 
 
@@ -133,6 +137,8 @@ SETTINGS = {
         ({"fdr_q": 0.6}, "above 0 and at most 0.5"),
         ({"fdr_q": 0}, "above 0 and at most 0.5"),
         ({"severity_lift_cents": -5}, "must be greater than 0"),
+        ({"small_cells": "NOBODY"}, "NOBODY is not one of the available choices"),
+        ({"small_cell_minimum": 10}, "must be at least 11 (DRIFTGRAPH_SMALL_CELL_MINIMUM)"),
     ],
 )
 def test_settings_that_nothing_could_work_with_are_refused_where_they_are_typed(

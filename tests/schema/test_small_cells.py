@@ -5,13 +5,20 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
+from backend.accounts.errors import BadSmallCellMinimum, BadSmallCells
 from backend.accounts.models import Organization
-from backend.core.actor import Actor, Right, Role
+from backend.accounts.services import organization_change
+from backend.core.actor import Actor, Right, Role, SmallCells
 from backend.core.tenancy import acting_for
+from backend.db.reads import Reads
+from backend.db.writes import WriteThreads
 from schema.relay.ids import encode_id
 from tests import factories as make
 from tests.api import Api
+from tests.asgi import asking, bearer
+from tests.backend.people import member, person
 from tests.threads import in_thread
 
 FIGURES = "n0 n1 x0 x1 baselineValue currentValue effect ciLow ciHigh pRaw pAdjusted"
@@ -27,9 +34,9 @@ def _test(organization: Organization, **counts: int) -> tuple[str, str]:
         return encode_id("DR", run.id), encode_id("DT", found.id)
 
 
-def _as(api: Api, organization: Organization, role: Role) -> Api:
+def _as(api: Api, organization: Organization, role: Role, **options: Any) -> Api:
     scopes = frozenset({Right.READ}) if role is Role.SERVICE else frozenset()
-    return api.as_(Actor(organization_id=organization.id, role=role, scopes=scopes))
+    return api.as_(Actor(organization_id=organization.id, role=role, scopes=scopes, **options))
 
 
 def _counts(n0: int = 100, n1: int = 50, x0: int = 20, x1: int = 20) -> dict[str, int]:
@@ -102,3 +109,91 @@ async def test_the_smallest_count_is_a_setting(
         found.append(answer["driftTests"]["nodes"][0]["x1"])
 
     assert found == [20, None, 20]
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_an_organization_can_keep_small_cells_from_everyone(
+    organization: Organization, api: Api, role: Role
+) -> None:
+    run, _ = await in_thread(lambda: _test(organization, **_counts(x1=10)))
+
+    # Before, after and in between: what was planned for the same rights without the option is of no use with it.
+    answers = [
+        (await _as(api, organization, role, small_cells=option).data(LIST, run=run))["driftTests"]["nodes"][0]
+        for option in (SmallCells.VIEWERS, SmallCells.EVERYONE, SmallCells.VIEWERS)
+    ]
+
+    assert [one["suppressed"] for one in answers] == [role is Role.VIEWER, True, role is Role.VIEWER]
+    assert answers[1] == {**dict.fromkeys(answers[1]), "suppressed": True}
+
+
+@pytest.mark.parametrize(
+    ("option", "role", "minimum", "seen"),
+    [
+        (SmallCells.VIEWERS, Role.VIEWER, 20, 20),
+        (SmallCells.VIEWERS, Role.VIEWER, 21, None),
+        (SmallCells.VIEWERS, Role.ANALYST, 21, 20),
+        (SmallCells.EVERYONE, Role.ANALYST, 21, None),
+        (SmallCells.EVERYONE, Role.ANALYST, 20, 20),
+    ],
+)
+async def test_an_organization_can_have_a_larger_smallest_count(
+    organization: Organization, api: Api, option: SmallCells, role: Role, minimum: int, seen: int | None
+) -> None:
+    run, _ = await in_thread(lambda: _test(organization, **_counts(n1=40, x1=20)))
+
+    asking_ = _as(api, organization, role, small_cells=option, small_cell_minimum=minimum)
+    [found] = (await asking_.data(LIST, run=run))["driftTests"]["nodes"]
+
+    assert found["x1"] == seen
+
+
+async def test_a_smaller_one_than_the_servers_does_not_count(organization: Organization, api: Api) -> None:
+    run, _ = await in_thread(lambda: _test(organization, **_counts(x1=10)))
+
+    answer = await _as(api, organization, Role.VIEWER, small_cell_minimum=5).data(LIST, run=run)
+
+    assert answer["driftTests"]["nodes"][0]["suppressed"]
+
+
+def _session(organization: Organization) -> dict[str, str]:
+    user, client = person(organization, "cells"), Client()
+    member(organization, user, Role.ANALYST)
+    client.force_login(user)
+    return {"cookie": f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"}
+
+
+@pytest.mark.parametrize("credentials", [bearer, _session])
+async def test_the_option_counts_from_the_next_request_on(
+    organization: Organization, reads: Reads, writes: WriteThreads, way: str, credentials: Any
+) -> None:
+    run, _ = await in_thread(lambda: _test(organization, **_counts(n1=40, x1=20)))
+    headers = await in_thread(lambda: credentials(organization))
+    seen: list[int | None] = []
+
+    async with asking(reads, writes) as client:
+        for option, minimum in (("VIEWERS", 21), ("EVERYONE", None), ("EVERYONE", 21), ("EVERYONE", 20)):
+            organization.small_cells, organization.small_cell_minimum = option, minimum
+            await in_thread(lambda: organization_change(organization=organization))
+            answer = await client.post("/graphql", json={"query": LIST, "variables": {"run": run}}, headers=headers)
+            seen.append(answer.json()["data"]["driftTests"]["nodes"][0]["x1"])
+
+    assert seen == [20, 20, None, 20]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"small_cells": "NOBODY"}, BadSmallCells),
+        ({"small_cell_minimum": 10}, BadSmallCellMinimum),
+        ({"small_cell_minimum": 2**31}, BadSmallCellMinimum),
+    ],
+)
+def test_options_that_are_none_are_refused(
+    organization: Organization, changes: dict[str, Any], error: type[Exception]
+) -> None:
+    for name, value in changes.items():
+        setattr(organization, name, value)
+
+    with pytest.raises(error):
+        organization_change(organization=organization)
