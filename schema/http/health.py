@@ -12,7 +12,8 @@ from psycopg.errors import UndefinedTable
 
 from backend.core.errors import AppError
 from backend.core.migrated import known_migrations
-from backend.db.reads import Reads, Snapshot
+from backend.db.reads import Reads
+from backend.db.snapshots import Snapshot
 from schema.http.messages import RETRY_AFTER, Response
 
 _LATEST_SEAL = "SELECT seq, encode(hash, 'hex'), sealed_at FROM audit_seal ORDER BY seq DESC LIMIT 1"
