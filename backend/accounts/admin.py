@@ -20,7 +20,7 @@ from backend.accounts.admin_forms import (
 )
 from backend.accounts.admin_site import admin_actor, chosen_organization, pick_organization, site
 from backend.accounts.errors import OutOfReach
-from backend.accounts.models import ApiToken, Membership, Organization, User
+from backend.accounts.models import ApiToken, Identity, Membership, Organization, User
 from backend.accounts.services import (
     membership_remove,
     membership_set,
@@ -29,6 +29,7 @@ from backend.accounts.services import (
     token_create,
     token_revoke,
 )
+from backend.accounts.sign_in import provider_name
 from backend.core.actor import Role
 from backend.core.errors import AppError
 
@@ -110,6 +111,18 @@ class OrganizationAdmin(ServiceAdmin):
         return HttpResponseRedirect(reverse("admin:index"))
 
 
+class IdentityInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs alone
+    """How OpenID providers know the person; what one says makes it, and taking it away lets it be made anew."""
+
+    model = Identity
+    fields = readonly_fields = ("issuer", "subject", "created_at")
+    extra = 0
+
+    def has_add_permission(self, _request: HttpRequest, _obj: User | None = None) -> bool:
+        """Never: what a provider says makes it."""
+        return False
+
+
 @admin.register(User, site=site)
 class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
     """People. One who leaves is made inactive: what a person did keeps pointing at the person."""
@@ -127,6 +140,10 @@ class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # generic in the stubs 
         ("Access", {"fields": ("is_active", "is_staff", "is_superuser", "last_login")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "password1", "password2")}),)
+
+    def get_inlines(self, _request: HttpRequest, obj: User | None) -> Any:
+        """Identities of a person that there is, where the settings name a provider."""
+        return (IdentityInline,) if obj and provider_name() else ()
 
     def has_delete_permission(self, _request: HttpRequest, _obj: User | None = None) -> bool:
         """Never."""

@@ -13,7 +13,7 @@ from django.template.response import SimpleTemplateResponse
 from backend.accounts.authentication import memberships_of
 from backend.accounts.errors import OutOfReach
 from backend.accounts.models import Membership, Organization
-from backend.accounts.sign_in import throttled
+from backend.accounts.sign_in import provider_name, throttled
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 
@@ -75,6 +75,7 @@ class TenantAdminSite(AdminSite):
 
     site_title = site_header = "Driftgraph"
     index_title = "Administration"
+    login_template = "admin/provider_login.html"
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Any:
         """The view inside the transaction, with its rendering: a template's querysets run when it is rendered."""
@@ -91,8 +92,8 @@ class TenantAdminSite(AdminSite):
         return super().admin_view(inside, cacheable)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's page, or 429 where too many log-ins have failed."""
-        return throttled(super().login)(request, extra_context)
+        """Django's page, from which a button leads to the OpenID provider; 429 where too many log-ins have failed."""
+        return throttled(super().login)(request, {**(extra_context or {}), "provider": provider_name()})
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Django's context; the header names the organization."""

@@ -23,6 +23,14 @@ class SignedOut(Unauthenticated):
     """The session is not signed in, or has ended. Sign in again."""
 
 
+class UnconfirmedAddress(Forbidden):
+    """The provider of your sign-in says no e-mail address of yours, or has not confirmed it. Ask its administrator."""
+
+
+class NotAdmitted(Forbidden):
+    """No account here is open to you this way. Ask an administrator of your organization."""
+
+
 class NoMembership(Forbidden):
     """You are signed in, but belong to no organization. Ask an administrator of yours to add you."""
 

@@ -62,6 +62,29 @@ class User(AbstractBaseUser, PermissionsMixin):
         return username.strip().casefold()
 
 
+class Identity(models.Model):
+    """A person as an OpenID provider knows them; made when they first sign in by it, and found by nothing else then.
+
+    A person has one per provider: who else comes to have the person's e-mail address there gets no access.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+", db_index=False)
+    issuer = models.TextField()
+    subject = models.TextField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "user_account_identity"
+        verbose_name_plural = "identities"
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="user_account_identity_subject_uq"),
+            models.UniqueConstraint(fields=["user", "issuer"], name="user_account_identity_user_uq"),
+            check("user_account_identity", "issuer", ~Q(issuer="")),
+            check("user_account_identity", "subject", ~Q(subject="")),
+        ]
+
+
 class PhiPolicy(models.TextChoices):
     """What happens to free text in which the PHI scanner finds something."""
 

@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from backend.accounts.models import User
+from backend.accounts.models import Identity, User
 from backend.accounts.sign_in import client_address, forgive, record_if_possible
-from backend.audit.door import SIGN_IN, SIGN_OUT, sign_in_record
+from backend.audit.door import IDENTITY_UNLINK, SIGN_IN, SIGN_OUT, sign_in_record
 from backend.audit.models import Outcome
 
 
@@ -32,3 +33,9 @@ def record_failure(credentials: dict[str, Any], request: HttpRequest | None = No
     """Records it. It has failed in any case."""
     email = User.normalize_username(str(credentials.get("username") or ""))
     record_if_possible(SIGN_IN, email=email, outcome=Outcome.DENIED, address=client_address(request))
+
+
+@receiver(pre_delete, sender=Identity, dispatch_uid="accounts.record_unlink")
+def record_unlink(instance: Identity, **_: Any) -> None:
+    """Records that a provider vouches for the person no more. An identity does not go without a record."""
+    sign_in_record(IDENTITY_UNLINK, email=instance.user.email, outcome=Outcome.OK, address="")

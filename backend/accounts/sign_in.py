@@ -6,8 +6,9 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.db import Error
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from backend.accounts.models import User
@@ -21,6 +22,12 @@ log = logging.getLogger("driftgraph.audit")
 def client_address(request: HttpRequest | None) -> str:
     """Whence a request comes; empty where nobody knows."""
     return str(request.META.get("REMOTE_ADDR") or "") if request is not None else ""
+
+
+def provider_name() -> str:
+    """What the button calls the OpenID provider; empty where there is none."""
+    limits = settings.ENVIRONMENT
+    return str(limits.oidc_name) if limits.has_oidc else ""
 
 
 def record_if_possible(action: str, *, email: str, outcome: Outcome, address: str) -> None:
@@ -50,16 +57,23 @@ def throttled(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
             for allowance in sign_in_allowances(address, email):
                 process_attempts().take(allowance)
         except TooManyAttempts as refusal:
-            if refusal.details["is_first"]:
-                record_if_possible(SIGN_IN_THROTTLED, email=email, outcome=Outcome.DENIED, address=address)
-            page = render(
-                request, "accounts/throttled.html", {"refusal": refusal.message}, status=HTTPStatus.TOO_MANY_REQUESTS
-            )
-            page["Retry-After"] = str(refusal.details["seconds"])
-            return page
+            return too_many(request, refusal, email=email)
         return view(request, *args, **kwargs)
 
     return answer
+
+
+def too_many(request: HttpRequest, refusal: TooManyAttempts, *, email: str) -> HttpResponse:
+    """429 as a page; the first one of a window makes an entry, of the account of `email` if there is one.
+
+    SQL: 1 of the first.
+    """
+    if refusal.details["is_first"]:
+        record_if_possible(SIGN_IN_THROTTLED, email=email, outcome=Outcome.DENIED, address=client_address(request))
+    words = {"refusal": refusal.message}
+    page = render(request, "accounts/throttled.html", words, status=HTTPStatus.TOO_MANY_REQUESTS)
+    page["Retry-After"] = str(refusal.details["seconds"])
+    return page
 
 
 def forgive(address: str, email: str) -> None:

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import LoginView, RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -18,6 +19,7 @@ from django.views.generic import TemplateView
 
 from backend.accounts.authentication import CHOSEN_ORGANIZATION, choose_organization, memberships_of
 from backend.accounts.errors import NoMembership, NotAMember
+from backend.accounts.sign_in import provider_name
 from backend.core.errors import Unavailable
 from backend.core.jobs import DATABASE_FAILURES
 
@@ -53,20 +55,32 @@ def _person(request: HttpRequest) -> uuid.UUID:
     return uuid.UUID(str(key))
 
 
+def first_page(request: HttpRequest, target: str) -> str:
+    """Where who has just signed in goes: to `target`, by way of the organizations unless there is exactly one.
+
+    SQL: 1.
+    """
+    choice = reverse("organization")
+    if len(memberships_of(_person(request))) == 1 or target.partition("?")[0] == choice:
+        return target
+    return f"{choice}?{urlencode({REDIRECT_FIELD_NAME: target})}"
+
+
 class SignIn(LoginView):
-    """Signing in by e-mail address and password."""
+    """Signing in by e-mail address and password; the page leads to the OpenID provider too, where there is one."""
 
     template_name = "accounts/login.html"
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Django's context, and the name of the provider; empty where there is none."""
+        return super().get_context_data(provider=provider_name(), **kwargs)
+
     def get_success_url(self) -> str:
-        """Where the person wanted to go; by way of the organizations unless there is exactly one.
+        """Where the person wanted to go.
 
         SQL: 1.
         """
-        target, choice = super().get_success_url(), reverse("organization")
-        if len(memberships_of(_person(self.request))) == 1 or target.partition("?")[0] == choice:
-            return target
-        return f"{choice}?{urlencode({self.redirect_field_name: target})}"
+        return first_page(self.request, super().get_success_url())
 
 
 class OrganizationChoice(LoginRequiredMixin, RedirectURLMixin, TemplateView):

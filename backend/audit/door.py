@@ -10,6 +10,8 @@ from backend.core.tenancy import write
 SIGN_IN = "sign_in"
 SIGN_OUT = "sign_out"
 SIGN_IN_THROTTLED = "sign_in.throttled"
+IDENTITY_LINK = "identity.link"
+IDENTITY_UNLINK = "identity.unlink"
 
 
 def sign_in_record(action: str, *, email: str, outcome: Outcome, address: str) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ SECRETS = frozenset(
         "owner_database_url",
         "metrics_token",
         "read_database_url",
+        "oidc_client_secret",
     }
 )
 """May be given as a file: DRIFTGRAPH_CLAIM_KEY_FILE is the path of one with the value of DRIFTGRAPH_CLAIM_KEY."""
@@ -33,6 +34,7 @@ FIRST_KEY_ID = "1"
 """The id of the key DRIFTGRAPH_CLAIM_KEY."""
 _KEY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 _ORIGIN_HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")  # as browsers write it
+_ISSUER = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[!\"$->@-~]*)?")  # neither credentials nor a query
 _TOKEN = re.compile(r"[!-~]*")  # what a header can carry
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEVELOPMENT_SECRET = "development-only-secret-key-never-used-in-production"  # noqa: S105 - refused outside development
@@ -119,6 +121,13 @@ class Environment:
     stream_comment_seconds: float = 12.0  # between comments of an event stream that has nothing to say
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
     session_hours: int = 12
+    oidc_issuer: str = ""  # of OpenID Connect, as its provider writes it; empty: people have passwords alone
+    oidc_client_id: str = ""  # what the provider calls this server
+    oidc_client_secret: str = ""
+    oidc_name: str = "single sign-on"  # of the provider, on the button of the page of signing in
+    oidc_timeout_seconds: float = (
+        5.0  # the provider takes no longer to be connected with, or between parts of an answer
+    )
     usage_flush_seconds: float = 60.0  # which client used what of the schema is counted in memory, and written then
     usage_days: int = 400  # such counts are kept
     break_glass_hours: int = 24  # emergency access lasts no longer
@@ -138,6 +147,11 @@ class Environment:
     def is_production(self) -> bool:
         """Whether default keys are refused and cookies demand TLS."""
         return self.environment == "production"
+
+    @property
+    def has_oidc(self) -> bool:
+        """Whether people can sign in by OpenID Connect."""
+        return bool(self.oidc_issuer)
 
     @property
     def shows_schema(self) -> bool:
@@ -250,6 +264,36 @@ def _check_claim_keys(settings: Environment) -> None:
         raise BadSetting(name=f"{PREFIX}CLAIM_KEYS", reason=reason)
 
 
+def _check_oidc(settings: Environment) -> None:
+    """All of it or nothing; what is said over the network is said by TLS, unless it does not leave the machine."""
+    given = {name: getattr(settings, f"oidc_{name}") for name in ("issuer", "client_id", "client_secret")}
+    for name, value in given.items():
+        if not value and any(given.values()):
+            others = [f"{PREFIX}OIDC_{other.upper()}" for other in given if other != name]
+            reason = f"it is set together with {' and '.join(others)}, or none of them"
+            raise BadSetting(name=f"{PREFIX}OIDC_{name.upper()}", reason=reason)
+    if settings.has_oidc and not _is_issuer(settings.oidc_issuer, may_be_local=not settings.is_production):
+        local = "" if settings.is_production else ", or http:// on this machine"
+        raise BadSetting(name=f"{PREFIX}OIDC_ISSUER", reason=f"it must be https://host or https://host/path{local}")
+
+
+def _is_issuer(url: str, *, may_be_local: bool) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_safe = parts.scheme == "https" or (may_be_local and parts.scheme == "http" and _is_loopback(parts.hostname))
+        return is_safe and bool(parts.hostname) and parts.port != 0 and bool(_ISSUER.fullmatch(url))
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str | None) -> bool:
+    """Whether the host of an address is this machine."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
 def _check_default_keys(settings: Environment) -> None:
     keys = {"secret_key": [settings.secret_key], "claim_key": [settings.claim_key]}
     for name, values in {**keys, "secret_key_fallbacks": settings.secret_key_fallbacks.split()}.items():
@@ -301,6 +345,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     if settings.budget_url and settings.budget_url.partition("://")[0] not in BUDGET_SCHEMES:
         raise BadSetting(name="DRIFTGRAPH_BUDGET_URL", reason=f"it must begin with one of {', '.join(BUDGET_SCHEMES)}")
     _check_claim_keys(settings)
+    _check_oidc(settings)
     if settings.is_production:
         _check_default_keys(settings)
     return settings

@@ -78,6 +78,9 @@ PROCRASTINATE_IMPORT_PATHS = sorted(f"backend.{file.parent.name}.tasks" for file
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+if ENVIRONMENT.has_oidc:
+    AUTHENTICATION_BACKENDS.append("backend.accounts.identities.IdentityBackend")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
