@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -84,6 +85,12 @@ def new_key(key_id: str = "1") -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": key_id, "use": "sig"})
 
 
+@cache
+def first_key() -> RSAKey:
+    """The key that a provider begins with: a new one takes a second."""
+    return new_key()
+
+
 @dataclass
 class Provider:
     """What it knows, and what is wrong with it."""
@@ -94,7 +101,7 @@ class Provider:
     methods: tuple[str, ...] = _METHODS  # by which the client says its secret
     people: dict[str, dict[str, Any]] = field(default_factory=dict)  # their claims by subject
     person: str | None = None  # who is signed in at it; None: nobody, who is let through to nowhere
-    key: RSAKey = field(default_factory=new_key)  # that signs
+    key: RSAKey = field(default_factory=first_key)  # that signs
     published: RSAKey | None = None  # instead of it
     planted: dict[str, Any] = field(default_factory=dict)  # claims of its tokens, whatever is true
     says: dict[str, Any] = field(default_factory=dict)  # of itself, whatever is true

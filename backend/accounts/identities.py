@@ -45,15 +45,15 @@ def identity_link(user: User, *, issuer: str, subject: str, address: str) -> Non
     Raises: NotAdmitted (the provider vouches for another subject as this person).
     SQL: BEGIN, 1, INSERT, 1, COMMIT.
     """
-    try:
-        with transaction.atomic():
+    with transaction.atomic():
+        try:
             identity, is_new = Identity.objects.get_or_create(issuer=issuer, subject=subject, defaults={"user": user})
-            if identity.user_id != user.pk:
-                raise NotAdmitted
-            if is_new:
-                sign_in_record(IDENTITY_LINK, email=user.email, outcome=Outcome.OK, address=address)
-    except IntegrityError:
-        raise NotAdmitted from None
+        except IntegrityError:  # of user and issuer
+            raise NotAdmitted from None
+        if identity.user_id != user.pk:
+            raise NotAdmitted
+        if is_new:
+            sign_in_record(IDENTITY_LINK, email=user.email, outcome=Outcome.OK, address=address)
 
 
 def person_admit(*, issuer: str, subject: str, email: str, email_verified: bool, address: str) -> User:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from backend.accounts.services import organization_create, token_create
 from backend.core.actor import Actor, Role
 from backend.core.tenancy import acting_for
 from tests import factories as make
+from tests.chromium import CHROMIUM, CHROMIUM_OPTIONS
 from tests.serving import serving
+
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine paints late
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +43,18 @@ def demo_token(database: str) -> str:
         expires_at=timezone.now() + datetime.timedelta(hours=1),
     )
     return secret
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()

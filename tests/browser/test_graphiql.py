@@ -1,36 +1,16 @@
 """GraphiQL as a person meets it, in Debian's Chromium against a running server; not the HTTP surface itself."""
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Page, Request, expect
 
-CHROMIUM = "/usr/bin/chromium"
-# The second half keeps Chromium from calling home, which would be a request to another host.
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.chromium import IN_CHROMIUM
+
 REFUSED = "The server refused this API token"
-expect.set_options(timeout=30_000)  # milliseconds; a busy machine paints late
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not Path(CHROMIUM).exists() and not os.environ.get("CI"),
-        reason="no Chromium: apt-get install chromium",
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 
 @dataclass
@@ -44,21 +24,6 @@ class Watch:
     def hosts(self) -> set[str]:
         """Host and port of every request; data: addresses have none and are left out."""
         return {urlsplit(r.url).netloc for r in self.requests if not r.url.startswith("data:")}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture

@@ -184,3 +184,60 @@ def test_the_owner_is_known_only_where_its_address_is_set() -> None:
 
     assert set(databases(read_environment(app))) == {"default"}
     assert set(databases(read_environment({**app, **owner}))) == {"default", "owner"}
+
+
+OIDC = {
+    "DRIFTGRAPH_OIDC_ISSUER": "https://id.example.org",
+    "DRIFTGRAPH_OIDC_CLIENT_ID": "driftgraph",
+    "DRIFTGRAPH_OIDC_CLIENT_SECRET": "a secret",
+}
+
+
+def test_a_provider_is_named_in_full_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a secret\n")
+    by_file = {
+        **OIDC,
+        "DRIFTGRAPH_OIDC_CLIENT_SECRET": "",
+        "DRIFTGRAPH_OIDC_CLIENT_SECRET_FILE": str(tmp_path / "secret"),
+    }
+
+    assert not read_environment({}).has_oidc
+    assert read_environment(OIDC).has_oidc
+    assert read_environment(by_file).oidc_client_secret == "a secret"
+    for missing in OIDC:
+        with pytest.raises(BadSetting) as caught:
+            read_environment({**OIDC, missing: ""})
+        others = " and ".join(name for name in OIDC if name != missing)
+        assert caught.value.message == f"{missing} is not valid: it is set together with {others}, or none of them."
+
+
+@pytest.mark.parametrize(
+    ("issuer", "in_development", "in_production"),
+    [
+        ("https://id.example.org", True, True),
+        ("https://id.example.org:8443/realms/clinic", True, True),
+        ("https://[2001:db8::1]/", True, True),
+        ("http://localhost:9400", True, False),
+        ("http://127.0.0.1:9400/", True, False),
+        ("http://[::1]:9400", True, False),
+        ("http://id.example.org", False, False),
+        ("http://127.0.0.1.example.org", False, False),
+        ("https://", False, False),
+        ("https://id.example.org/?tenant=a", False, False),
+        ("https://id.example.org/#a", False, False),
+        ("https://user:word@id.example.org", False, False),
+        ("https://id.example.org:none", False, False),
+        ("https://ïd.example.org", False, False),
+        ("id.example.org", False, False),
+        ("file:///etc/passwd", False, False),
+    ],
+)
+def test_what_a_provider_says_is_said_by_tls(issuer: str, in_development: bool, in_production: bool) -> None:
+    for source, is_good in (({}, in_development), ({"DRIFTGRAPH_ENVIRONMENT": "production", **KEYS}, in_production)):
+        named = {**OIDC, "DRIFTGRAPH_OIDC_ISSUER": issuer, **source}
+        if is_good:
+            assert read_environment(named).oidc_issuer == issuer
+        else:
+            with pytest.raises(BadSetting, match="DRIFTGRAPH_OIDC_ISSUER") as caught:
+                read_environment(named)
+            assert issuer not in caught.value.message or issuer == "https://"
