@@ -10,7 +10,7 @@ import backend.core.ids
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0006_emergency_access"),
+        ("accounts", "0008_small_cells_constraints"),
     ]
 
     operations = [
