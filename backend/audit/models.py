@@ -99,3 +99,24 @@ class AuditSeal(models.Model):
 
     class Meta:
         db_table = "audit_seal"
+
+
+class AuditRemoval(models.Model):
+    """A certificate that the entries of a partition were removed, being past their time (backend.audit.certificates).
+
+    Belongs to no organization; holds hashes, counts and ids. The server reads it; the owner adds one.
+    """
+
+    seq = models.BigIntegerField(primary_key=True)
+    part = models.TextField()
+    id_to = models.UUIDField()  # of the partition: its ids were less
+    entries = models.BigIntegerField()
+    seals = models.JSONField()  # [[first, last], ...] of the seals that have no entry left
+    leaves = models.JSONField()  # seal -> [[organization, xid, id, hash], ...] of those that lost some
+    prev_hash = models.BinaryField()
+    hash = models.BinaryField()
+    removed_at = models.DateTimeField()
+    operator = models.TextField()  # the account of the operating system that the command ran under
+
+    class Meta:
+        db_table = "audit_removal"

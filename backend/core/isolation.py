@@ -9,6 +9,7 @@ Rows = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Carries out a statement with its values, and gives all its rows."""
 
 WITHOUT_ORGANIZATION = (
+    "audit\\_removal",
     "audit\\_seal",
     "deletion\\_certificate",
     "organization",
@@ -21,7 +22,9 @@ WITHOUT_ORGANIZATION = (
 
 _TABLES = """
 SELECT c.oid, c.relname::text, a.attnum IS NOT NULL, a.attnotnull, c.relrowsecurity, c.relforcerowsecurity,
-       pg_get_userbyid(c.relowner), has_table_privilege(%s, c.oid, 'TRUNCATE'), c.relname LIKE ANY(%s)
+       pg_get_userbyid(c.relowner), has_table_privilege(%s, c.oid, 'TRUNCATE'), c.relname LIKE ANY(%s),
+       c.relispartition AND (has_any_column_privilege(%s, c.oid, 'SELECT, INSERT, UPDATE')
+         OR has_table_privilege(%s, c.oid, 'DELETE, TRUNCATE, TRIGGER, REFERENCES'))
   FROM pg_class c
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace ORDER BY 2
@@ -75,7 +78,7 @@ def check(rows: Rows, role: str) -> Isolation:
 
     SQL: 6.
     """
-    tables = rows(_TABLES, [role, list(WITHOUT_ORGANIZATION)])
+    tables = rows(_TABLES, [role, list(WITHOUT_ORGANIZATION), role, role])
     tenants = {oid: name for oid, name, has_organization, *_ in tables if has_organization}
     references = [row for row in rows(_REFERENCES, []) if row[1] in tenants and row[2] in tenants]
     found = [
@@ -94,13 +97,14 @@ def check(rows: Rows, role: str) -> Isolation:
 
 def _of_tables(tables: list[tuple[Any, ...]], role: str) -> list[Violation]:
     found = []
-    for _oid, name, has_organization, not_null, enabled, forced, owner, truncates, known in tables:
+    for _oid, name, has_organization, not_null, enabled, forced, owner, truncates, known, direct in tables:
         wrong = {
             "has no organization_id and is not known to need none": not has_organization and not known,
             "takes rows without an organization": has_organization and not not_null,
             "has row-level security disabled": has_organization and not enabled,
             "has row-level security that is not forced": has_organization and not forced,
             f"can be emptied by {role} (TRUNCATE), past every policy": has_organization and truncates,
+            f"is a partition that {role} reaches by itself, past the rights on its table": direct,
             f"belongs to {role}, who can take its policy away": owner == role,
         }
         found += [Violation(name, problem) for problem, holds in wrong.items() if holds]

@@ -18,7 +18,8 @@ from tests import factories as make
 
 _TENANT_TABLES = """
 SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'organization_id'
-WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace
+  AND NOT a.attisdropped
 """
 _TRIGGERS = """
 SELECT c.relname, array_agg(t.tgtype::int ORDER BY t.tgtype::int) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

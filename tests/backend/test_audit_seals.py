@@ -1,6 +1,5 @@
 """Seals: whatever is done to sealed entries, or to the seals, is found, and its place named."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -12,64 +11,15 @@ from django.core.management import CommandError, call_command
 
 from backend.accounts.models import Organization
 from backend.audit.sealing import seal_make
-from backend.audit.verification import Report, verify
 from backend.core.tenancy import acting_for
 from tests import factories as make
 from tests import server
-from tests.scratch import ORGANIZATION, scratch_database
+from tests.scratch import scratch_database
 from tests.sealing import wait_until_all_can_be_sealed
+from tests.trail import FIRST, PAYER, SECOND, Trail
 
-FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
-_PAYER = (
-    "INSERT INTO payer (id, organization_id, code, name, kind, active, mapped)"
-    " VALUES (gen_random_uuid(), %s, %s, 'P', 'OTHER', true, true)"
-)
 _CODE = "FROM payer p WHERE p.id = ANY(e.object_ids) AND p.code = '{}' AND e.organization_id = '{}'"
 _CODE_C = _CODE.format("c", "{}")
-
-
-class Trail:
-    """A database of its own, as its owner and as the server."""
-
-    def __init__(self, name: str) -> None:
-        self.owner = psycopg.connect(server.url("postgres", name), autocommit=True)
-        self.app = psycopg.connect(server.url("app", name), autocommit=True)
-        for number, key in enumerate((FIRST, SECOND)):
-            self.owner.execute(ORGANIZATION, [key, f"o{number}"])
-
-    def act(self, organization: uuid.UUID, *codes: str) -> None:
-        for code in codes:
-            with self.app.transaction():
-                self.app.execute("SELECT set_config('app.organization_id', %s, true)", [str(organization)])
-                self.app.execute(_PAYER, [organization, code])
-
-    def seal(self) -> dict[int, str]:
-        """What is published of the new seal over all that was written."""
-        wait_until_all_can_be_sealed(self.owner)
-        return self.attempt()
-
-    def attempt(self) -> dict[int, str]:
-        """The same over what can be sealed by now, if anything."""
-        return dict(self.app.execute("SELECT seq, encode(hash, 'hex') FROM audit_seal_make()").fetchall())
-
-    def verify(self, published: dict[int, str] | None = None) -> Report:
-        return verify(self.app, published or {})
-
-    def spoil(self, statement: str) -> None:
-        """What only somebody with all power over the database can do."""
-        with self.owner.transaction():
-            self.owner.execute("SET LOCAL session_replication_role = replica")
-            assert self.owner.execute(statement).rowcount > 0
-
-    def spoiled(self, statement: str) -> Report:
-        """What is found after it; nothing of it stays."""
-        with self.owner.transaction(force_rollback=True):
-            self.spoil(statement)
-            return verify(self.owner, {})
-
-    def close(self) -> None:
-        self.owner.close()
-        self.app.close()
 
 
 @contextmanager
@@ -126,7 +76,7 @@ def test_transactions_are_in_the_order_of_their_numbers(database: str) -> None:
 
 def test_what_an_open_transaction_wrote_is_sealed_later(trail: Trail) -> None:
     with trail.owner.transaction():
-        trail.owner.execute(_PAYER, [FIRST, "slow"])
+        trail.owner.execute(PAYER, [FIRST, "slow"])
         trail.act(FIRST, "fast")
         assert trail.attempt() == {}
         assert trail.verify().unsealed == 1

@@ -77,6 +77,11 @@ SABOTAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...], Violation]] = {
         ("REVOKE TRUNCATE ON claim FROM app",),
         Violation("claim", "can be emptied by app (TRUNCATE), past every policy"),
     ),
+    "partition by itself": (
+        ("GRANT UPDATE (action) ON audit_entry_default TO app",),
+        ("REVOKE UPDATE (action) ON audit_entry_default FROM app",),
+        Violation("audit_entry_default", "is a partition that app reaches by itself, past the rights on its table"),
+    ),
     "table of the server": (
         ("ALTER TABLE alert OWNER TO app",),
         ("ALTER TABLE alert OWNER TO owner",),

@@ -21,7 +21,7 @@ from backend.migration_safety.operations.constraints import (
     UseUniqueIndex,
 )
 from backend.migration_safety.operations.indexes import AddIndex, RemoveIndex
-from backend.migration_safety.operations.partitions import AttachPartition, DetachPartition
+from backend.migration_safety.operations.partitions import AddKeyBound, AttachPartition, DetachPartition
 from backend.migration_safety.operations.policies import EnableRowLevelSecurity
 from backend.migration_safety.operations.rows import Backfill
 
@@ -29,6 +29,7 @@ __all__ = [
     "AddConstraint",
     "AddForeignKey",
     "AddIndex",
+    "AddKeyBound",
     "AddUnique",
     "AddUniqueIndex",
     "AttachPartition",

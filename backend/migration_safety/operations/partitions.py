@@ -5,7 +5,52 @@ from typing import ClassVar
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from backend.migration_safety.operations.steps import Model, StateUnchanged, Step, literal, relation
+from backend.migration_safety.operations.constraints import dropping
+from backend.migration_safety.operations.steps import (
+    Model,
+    StateUnchanged,
+    Step,
+    constraint,
+    literal,
+    relation,
+    validated,
+)
+
+
+class AddKeyBound(StateUnchanged):
+    """A CHECK that the key of every row lies below a bound: a table with one is attached without a scan.
+
+    `bound` is SQL, evaluated once. It must be beyond all that is written until the table is attached: what is not is
+    refused.
+
+    SQL:
+        ALTER TABLE table ADD CONSTRAINT name CHECK (id < 'bound') NOT VALID;
+        ALTER TABLE table VALIDATE CONSTRAINT name;  -- SHARE UPDATE EXCLUSIVE while all rows are read
+    """
+
+    def __init__(self, model_name: str, name: str, bound: str) -> None:
+        self.model_name, self.name, self.bound = model_name, name, bound
+
+    def describe(self) -> str:
+        """What sqlmigrate says."""
+        return f"Bound the key of {self.model_name} by {self.name}"
+
+    def making(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
+        """NOT VALID, then VALIDATE."""
+        table, name = editor.quote_name(model._meta.db_table), editor.quote_name(self.name)
+        [key] = [editor.quote_name(str(field.column)) for field in model._meta.pk_fields]
+        oid = relation(model, editor)
+        add = literal(f"ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({key} < %L) NOT VALID")
+        return [
+            Step(
+                f"DO $bound$BEGIN EXECUTE format({add}, {self.bound}); END$bound$", f"NOT {constraint(oid, self.name)}"
+            ),
+            validated(table, oid, self.name, name),
+        ]
+
+    def removing(self, model: Model, editor: BaseDatabaseSchemaEditor) -> Sequence[Step]:
+        """DROP CONSTRAINT."""
+        return dropping(model, self.name, editor)
 
 
 class AttachPartition(StateUnchanged):

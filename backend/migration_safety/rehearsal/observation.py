@@ -208,7 +208,9 @@ class Observer:
         there = {name: (before[name], after[name]) for name in self._before & before.keys() & after.keys()}
         read = {name: new.read - old.read for name, (old, new) in there.items()}
         changed = {name: new.changed - old.changed for name, (old, new) in there.items()}
-        strong = {name: _strongest(modes) for name, modes in sorted(held.items()) if name in self._before}
+        # A name that another table gave up has no table before the statement that gives it away.
+        known = self._before & before.keys()
+        strong = {name: _strongest(modes) for name, modes in sorted(held.items()) if name in known}
         locks = {name: mode for name, mode in strong.items() if mode}
         self.seen.append(
             Observed(
