@@ -84,15 +84,6 @@ class Removed:
         """The same of all organizations."""
         return self._leaves.get(seq, {})
 
-    def first_left(self) -> int:
-        """The last of the seals from the first one on that have no entry left; 0 where there is none."""
-        last = 0
-        for begin, end in self._ranges:
-            if begin > last + 1:
-                break
-            last = max(last, end)
-        return last
-
 
 def years_before(moment: datetime, years: int) -> datetime:
     """The same day and time so many years earlier; 29 February is 28 February where there is none."""

@@ -15,7 +15,7 @@ Root = tuple[int, str]  # entries, hash in hexadecimal digits
 _SEALS = """
 SELECT seq, epoch, xid_from::text, xid_to::text, entries, organization_roots, root, prev_hash, hash,
   (extract(epoch FROM sealed_at) * 1000000)::bigint, sealed_at::text
-FROM audit_seal WHERE seq > %s ORDER BY seq
+FROM audit_seal ORDER BY seq
 """
 # What of an entry is sealed; audit_entry_text() in the database says the same.
 ENTRY_TEXT = """jsonb_strip_nulls(jsonb_build_object('id', id, 'organization_id', organization_id,
@@ -59,12 +59,12 @@ class Seal:
         return hashlib.sha256(b"".join(branches)).digest()
 
 
-def read_seals(connection: "Connection[Any]", after: int = 0) -> list[Seal]:
-    """The stored seals after a number, in the order of the chain.
+def read_seals(connection: "Connection[Any]") -> list[Seal]:
+    """The stored seals, in the order of the chain.
 
     SQL: 1.
     """
-    return [_seal(row) for row in connection.execute(_SEALS, [after]).fetchall()]
+    return [_seal(row) for row in connection.execute(_SEALS).fetchall()]
 
 
 def _seal(row: Sequence[Any]) -> Seal:

@@ -29,6 +29,7 @@ SECRETS = frozenset(
 """May be given as a file: DRIFTGRAPH_CLAIM_KEY_FILE is the path of one with the value of DRIFTGRAPH_CLAIM_KEY."""
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
+LEAST_AUDIT_YEARS = 6  # 45 CFR 164.316(b)(2)(i)
 BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
 FIRST_KEY_ID = "1"
 """The id of the key DRIFTGRAPH_CLAIM_KEY."""
@@ -140,6 +141,7 @@ class Environment:
     retention_agent_run_days: int = 400  # also of their findings and metrics, and of states that are FIXED
     retention_drift_days: int = 2_190  # ended events, their observations and alerts; runs; outcome counts by period
     metrics_token: str = ""  # /metrics is shown to who sends it as a bearer token; empty: to this machine alone
+    retention_audit_years: int = 6  # audit entries, by whole months; no less
     report_url: str = ""  # GraphQL endpoint to which commands with --report send what they found
     report_token: str = ""  # API token for it, with the scope agents:write
 
@@ -337,6 +339,8 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
     if settings.read_database_url:
         check_database_address("DRIFTGRAPH_READ_DATABASE_URL", settings.read_database_url)
+    if settings.retention_audit_years < LEAST_AUDIT_YEARS:
+        raise BadSetting(name="DRIFTGRAPH_RETENTION_AUDIT_YEARS", reason=f"it must be at least {LEAST_AUDIT_YEARS}")
     _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:

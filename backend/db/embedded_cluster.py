@@ -36,6 +36,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "listen_addresses": "",
         "unix_socket_permissions": "0700",
         "max_connections": "100",
+        # A statement over all months of the audit trail locks each partition and its indexes: 600 after seven years.
+        "max_locks_per_transaction": "256",
         "shared_buffers": "128MB",
         "timezone": "UTC",
         "log_timezone": "UTC",

@@ -54,6 +54,8 @@ class Command(BaseCommand):
             raise CommandError(f"damaged: {first.what}{more}", returncode=1)
         latest = f"; latest: audit seal {report.latest}" if report.latest else ""
         counts = f"{report.entries:,} entries under {report.seals:,} seals; {report.unsealed:,} not yet sealed"
+        if report.removed:
+            counts += f"; {report.removed:,} removed past their time, with certificates"
         self.stdout.write(f"as sealed: {counts}{latest}")
 
 

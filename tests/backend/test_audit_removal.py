@@ -1,0 +1,267 @@
+"""Months of the audit trail that are past their time: removed by the owner alone, and certified."""
+
+import datetime
+import logging
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from backend.audit.certificates import years_before
+from backend.audit.removal import Due, NotAsSealed, TooFewYears, removal_due, removal_run
+from backend.migration_safety.scratch import Scratch, redirected
+from tests import server
+from tests.scratch import scratch_database
+from tests.trail import FIRST, SECOND, Trail
+
+NOW = datetime.datetime.now(datetime.UTC)
+_DROP = "ALTER TABLE audit_entry DETACH PARTITION {0}; DROP TABLE {0}"
+
+
+def _at(trail: Trail, year: int, month: int, day: int) -> None:
+    moment = datetime.datetime(year, month, day, 12, tzinfo=datetime.UTC)
+    trail.at(f"{(moment - NOW).total_seconds()} seconds")
+
+
+@pytest.fixture
+def name(database: str) -> Iterator[str]:
+    with scratch_database() as made:
+        yield made
+
+
+@pytest.fixture
+def owner(name: str) -> Iterator[BaseDatabaseWrapper]:
+    """All of Django's connections lead to the database."""
+    with redirected(Scratch(owner=server.url("owner", name), app=server.url("app", name))) as found:
+        found.ensure_connection()
+        yield found
+
+
+@pytest.fixture
+def trail(name: str) -> Iterator[Trail]:
+    """January and February 2020, with a seal over entries of both; then today."""
+    found = Trail(name)
+    found.without_what_was_there()
+    _at(found, 2020, 1, 20)
+    found.months()
+    found.act(FIRST, "a", "b")
+    found.act(SECOND, "a")
+    found.seal()
+    found.act(FIRST, "c", "d")
+    _at(found, 2020, 2, 10)
+    found.act(FIRST, "e")
+    found.act(SECOND, "e")
+    found.seal()
+    found.act(FIRST, "f")
+    found.seal()
+    found.at("0")
+    found.months()
+    found.act(SECOND, "g")
+    found.seal()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def _due(trail: Trail) -> dict[str, Due]:
+    return {due.part: due for due in removal_due(trail.owner, years=6, now=NOW)}
+
+
+def test_a_month_that_is_past_its_time_goes_and_the_seals_still_prove_the_rest(
+    trail: Trail, owner: BaseDatabaseWrapper
+) -> None:
+    before = trail.verify()
+    due = _due(trail)
+
+    january = removal_run(owner, due["audit_entry_2020_01"], operator="op")
+
+    after = trail.verify()
+    assert list(due) == [f"audit_entry_2020_0{month}" for month in (1, 2, 3, 4)]
+    assert "audit_entry_2020_01" not in trail.partitions()
+    assert (january.entries, january.seals, list(january.leaves)) == (5, [[1, 1]], ["2"])
+    assert len(january.leaves["2"]) == 2
+    assert (after.damages, after.entries, after.removed) == ([], before.entries - 5, 5)
+    trail.seal()
+    assert trail.verify().damages == []
+
+    february = removal_run(owner, due["audit_entry_2020_02"], operator="op")
+
+    trail.seal()
+    assert (february.seals, february.leaves) == ([[2, 3]], {})
+    assert (trail.verify().damages, trail.verify().removed) == ([], 8)
+
+
+def test_what_was_changed_in_a_seal_that_lost_a_part_is_still_found(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    removal_run(owner, _due(trail)["audit_entry_2020_01"], operator="op")
+
+    report = trail.spoiled("UPDATE audit_entry SET purpose = 'x' WHERE id < audit_id_floor('2020-02-28')")
+    missing = trail.spoiled("DELETE FROM audit_entry WHERE id < audit_id_floor('2020-02-28')")
+
+    assert [damage.seq for damage in report.damages] == [2, 2, 3]
+    assert "was changed" in report.damages[0].what
+    assert "2 entries where 3 were sealed" in missing.damages[0].what
+
+
+def test_a_partition_that_is_dropped_without_a_certificate_is_damage(trail: Trail) -> None:
+    trail.owner.execute(_DROP.format("audit_entry_2020_01"))  # type: ignore[call-overload]  # text of this test
+
+    damages = trail.verify().damages
+
+    assert [damage.seq for damage in damages] == [1, 1, 2]
+    assert "0 entries where 2 were sealed" in damages[0].what
+
+
+@pytest.mark.parametrize(
+    ("forgery", "what"),
+    [
+        ("UPDATE audit_removal SET entries = 4", "was changed, or one before it was"),
+        ("UPDATE audit_removal SET seals = '[[1, 3]]'", "was changed, or one before it was"),
+        ("UPDATE audit_removal SET removed_at = removed_at - interval '1 day'", "was changed, or one before it was"),
+        ("DELETE FROM audit_entry WHERE action = 'audit.remove'", "has no entry in the trail"),
+    ],
+)
+def test_a_certificate_that_is_not_what_the_trail_says_excuses_nothing(
+    trail: Trail, owner: BaseDatabaseWrapper, forgery: str, what: str
+) -> None:
+    removal_run(owner, _due(trail)["audit_entry_2020_01"], operator="op")
+
+    damages = [damage.what for damage in trail.spoiled(forgery).damages]
+
+    assert any(f"certificate 1 of audit_entry_2020_01 {what}" in damage for damage in damages)
+    assert any("0 entries where 2 were sealed" in damage for damage in damages)
+
+
+def test_a_certificate_for_what_is_not_six_years_old_excuses_nothing(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    """Made by somebody with all power, with an entry and a seal."""
+    part = f"audit_entry_{NOW:%Y_%m}"
+    removal_run(owner, Due(part, "ffffffff-ffff-ffff-ffff-ffffffffffff", NOW + datetime.timedelta(days=1)), operator="")
+    trail.months()
+    trail.seal()
+
+    damages = trail.verify().damages
+
+    assert any("sealed less than 6 years before it" in damage.what for damage in damages)
+    assert any("entries where 1 were sealed" in damage.what for damage in damages)
+
+
+def test_a_removal_must_be_dated_before_the_seal_of_its_entry(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    """Else what is certified today could be said to be of a day when it was old enough."""
+    part = f"audit_entry_{NOW:%Y_%m}"
+    trail.at("7 years")
+    trail.owner.execute("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+                        " AS $$ SELECT pg_catalog.clock_timestamp() + interval '7 years' $$")  # fmt: skip
+    owner.connection.execute("SET search_path = public, pg_catalog")
+    removal_run(owner, Due(part, "ffffffff-ffff-ffff-ffff-ffffffffffff", NOW + datetime.timedelta(days=1)), operator="")
+    trail.at("0")
+    trail.months()
+    trail.seal()
+
+    damages = trail.verify().damages
+
+    assert any("is of a time after the seal of its entry" in damage.what for damage in damages)
+
+
+def test_entries_that_are_not_as_sealed_stay(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    due = _due(trail)["audit_entry_2020_01"]
+    trail.spoil("UPDATE audit_entry_2020_01 SET purpose = 'x' WHERE object_count = 1")
+    before = trail.partitions()
+
+    with pytest.raises(NotAsSealed, match="audit_entry_2020_01 stays: entries are not as seal 1 of"):
+        removal_run(owner, due, operator="op")
+
+    assert trail.partitions() == before
+    assert trail.rows("SELECT count(*) FROM audit_removal") == [(0,)]
+
+
+def test_entries_that_no_seal_covers_stay(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    due = _due(trail)["audit_entry_2020_03"]
+    _at(trail, 2020, 3, 3)
+    trail.act(FIRST, "unsealed")
+    trail.at("0")
+
+    with pytest.raises(NotAsSealed, match="is not sealed, or was sealed since"):
+        removal_run(owner, due, operator="op")
+    trail.seal()
+    with pytest.raises(NotAsSealed, match="is not sealed, or was sealed since"):  # an id of then, written now
+        removal_run(owner, due, operator="op")
+
+
+def test_six_years_are_the_least_and_count_from_the_end_of_the_month(trail: Trail) -> None:
+    with pytest.raises(TooFewYears, match="at least 6 years"):
+        removal_due(trail.owner, years=5, now=NOW)
+
+    def due(*day: int) -> list[str]:
+        moment = datetime.datetime(*day, tzinfo=datetime.UTC)  # type: ignore[arg-type,misc]  # year, month, day
+        return [one.part for one in removal_due(trail.owner, years=6, now=moment)]
+
+    assert due(2026, 1, 31) == []
+    assert due(2026, 2, 1) == ["audit_entry_2020_01"]
+    assert years_before(datetime.datetime(2028, 2, 29, tzinfo=datetime.UTC), 6).date() == datetime.date(2022, 2, 28)
+
+
+def test_the_server_can_remove_nothing_and_certify_nothing(trail: Trail) -> None:
+    for statement in (
+        "INSERT INTO audit_removal VALUES (1, 'x', gen_random_uuid(), 0, '[]', '{}', '', '', now(), '')",
+        "UPDATE audit_removal SET entries = 0",
+        "DELETE FROM audit_removal",
+        "DROP TABLE audit_entry_2020_01",
+        "ALTER TABLE audit_entry DETACH PARTITION audit_entry_2020_01",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            trail.app.execute(statement)
+
+
+class _Ends(logging.Handler):
+    """Ends a session when the log tells of a first attempt without a lock."""
+
+    def __init__(self, trail: Trail, session: "psycopg.Connection[Any]") -> None:
+        super().__init__()
+        self.attempts = 0
+        self._trail, self._session = trail, session
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        self.attempts += 1
+        self._trail.owner.execute("SELECT pg_terminate_backend(%s)", [self._session.info.backend_pid])
+
+
+def test_a_reader_is_waited_for_in_short_attempts_and_nothing_is_verified_anew(
+    trail: Trail, owner: BaseDatabaseWrapper, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "backend.migration_safety.locking")
+    verified: list[int] = []
+    trail.app.execute("BEGIN")
+    trail.app.execute("SELECT count(*) FROM audit_entry")
+    ends = _Ends(trail, trail.app)
+    locking = logging.getLogger("backend.migration_safety.locking")
+    locking.addHandler(ends)
+    try:
+        removal_run(owner, _due(trail)["audit_entry_2020_01"], operator="op", progress=verified.append)
+    finally:
+        locking.removeHandler(ends)
+
+    assert ends.attempts >= 1
+    assert verified == [3, 5]
+    assert "audit_entry_2020_01" not in trail.partitions()
+
+
+def test_the_command_counts_then_removes_and_says_what_stays(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    trail.spoil("UPDATE audit_entry_2020_02 SET purpose = 'x' WHERE object_count = 1")
+    told = StringIO()
+    before = trail.partitions()
+
+    with pytest.raises(CommandError, match="audit_entry_2020_02 stays"):
+        call_command("audit_retention", dry_run=True, stdout=told)
+    counted, still = told.getvalue(), trail.partitions()
+    with pytest.raises(CommandError, match="audit_entry_2020_02 stays"):
+        call_command("audit_retention", stdout=told)
+
+    assert "audit_entry_2020_03" in counted
+    assert still == before
+    assert before.keys() - trail.partitions().keys() == {"audit_entry_2020_03", "audit_entry_2020_04"}
+    assert connections["owner"] is owner
