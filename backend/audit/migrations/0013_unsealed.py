@@ -24,5 +24,5 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0007_token_addresses_index")]
+    dependencies = [("audit", "0012_removals")]
     operations = [migrations.RunSQL(_MAKE, "DROP FUNCTION audit_unsealed();")]
