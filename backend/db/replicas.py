@@ -118,12 +118,13 @@ class Replica:
         self.unfit = reason
 
     async def _look_on(self) -> None:
-        try:
-            while True:
-                await asyncio.sleep(_LOOK_SECONDS)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
                 await self.look()
-        finally:
-            self.unfit = "it is no longer looked at"
+            except Exception as error:  # a bug must not leave it read unseen
+                log.exception("the look at the replica failed: %s", type(error).__name__)
+                self.unfit = "it could not be looked at"
 
     async def _judged(self) -> str | None:
         try:
@@ -143,7 +144,7 @@ class Replica:
         if found != expected:
             return "it is of another cluster, database or role than the primary"
         if Position.read(replayed) < self._positions[0][1]:
-            return f"it does not show yet what the primary had {lag:g} s ago, or at the first look"
+            return f"it lacks what the primary had {lag:g} s ago or at the first look (DRIFTGRAPH_REPLICA_LAG_SECONDS)"
         return None
 
     def snapshot(

@@ -52,6 +52,12 @@ def test_curl_asks_keeps_an_answer_and_tries_again(asked: Asked) -> None:
     assert json.loads(mapped)["data"] == json.loads(tried_again)["data"]
 
 
+def test_a_page_sends_on_the_token_of_what_it_wrote(asked: Asked) -> None:
+    [line] = printed_by(["node", "tokens.mjs"], asked)
+
+    assert json.loads(line) == {"sent": True, "names": NAMES[:1]}
+
+
 @pytest.mark.parametrize("script", ["graphql_ws.mjs", "graphql_sse.mjs", "urql_events.mjs"])
 def test_a_run_is_followed_to_its_end_and_taken_up_again(script: str, asked: Asked) -> None:
     [line] = printed_by(["node", script], asked)

@@ -11,6 +11,8 @@ from websockets.exceptions import InvalidStatus
 
 from backend.accounts.models import Organization
 from benchmarks.serving import GRANIAN, UVICORN
+from schema.http.consistency import position_of
+from schema.http.messages import Headers
 from tests.asgi import bearer
 from tests.live import Live, socket
 from tests.serving import Serving, serving
@@ -51,6 +53,19 @@ async def test_an_operation_is_answered_and_completed(server: Serving, organizat
         assert (answer["type"], answer["id"], answer["payload"]["data"]) == ("next", "1", ADMIN["data"])
         assert answer["payload"]["extensions"]["cost"]["requested"] == 1
         assert await live.take() == {"id": "1", "type": "complete"}
+
+
+async def test_a_mutation_answers_a_consistency_token(server: Serving, organization: Organization) -> None:
+    document = 'mutation { payerMap(input: {rawName: "acme", payerCode: "acme"}) { userErrors { code } } }'
+    async with socket(server.url) as live:
+        await _signed_in(live, organization)
+
+        await live.subscribe("1", document)
+
+        payload = (await live.take())["payload"]
+    token = payload["extensions"]["consistencyToken"]
+    assert payload["data"] == {"payerMap": {"userErrors": []}}
+    assert position_of(Headers([(b"driftgraph-consistency-token", token.encode())]))
 
 
 async def test_credentials_may_stand_in_the_header_of_the_upgrade(server: Serving, organization: Organization) -> None:

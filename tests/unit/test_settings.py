@@ -179,6 +179,17 @@ def test_another_address_is_refused_without_repeating_it(url: str) -> None:
     assert url not in caught.value.message
 
 
+@pytest.mark.parametrize("url", ["mysql://app:s3cret@host/db", "postgresql://app:s3cret@host/", "postgresql://h:no/db"])
+def test_a_replica_needs_an_address_of_postgresql(url: str) -> None:
+    good = "postgresql://app@replica.example:6432/drift"
+
+    assert read_environment({}).read_database_url == ""
+    assert read_environment({"DRIFTGRAPH_READ_DATABASE_URL": good}).read_database_url == good
+    with pytest.raises(BadSetting, match="DRIFTGRAPH_READ_DATABASE_URL") as caught:
+        read_environment({"DRIFTGRAPH_READ_DATABASE_URL": url})
+    assert url not in caught.value.message
+
+
 def test_the_owner_is_known_only_where_its_address_is_set() -> None:
     app = {"DRIFTGRAPH_DATABASE_URL": "postgresql://app@h/d"}
     owner = {"DRIFTGRAPH_OWNER_DATABASE_URL": "postgresql://owner@h/d"}
