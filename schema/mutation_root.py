@@ -11,7 +11,9 @@ from schema.mutations.payers import PayerMutations
 
 _WEIGHT = 10  # a mutation's transaction beside one more row of an answer
 MUTATIONS = (AgentMutations, ClaimMutations, DriftMutations, PayerMutations)
-Mutation = strawberry.type(description="Everything that can be changed. Each mutation is one transaction.")(
-    merge_types("Mutation", MUTATIONS)
-)
+Mutation = strawberry.type(
+    description="Everything that can be changed. Each mutation is one transaction. The answer has"
+    " `extensions.consistencyToken`: a query that sends it as the header Driftgraph-Consistency-Token sees what was"
+    " written (docs/clients.md)."
+)(merge_types("Mutation", MUTATIONS))
 weigh(Mutation.__strawberry_definition__.fields, _WEIGHT)  # type: ignore[attr-defined]  # added by Strawberry

@@ -26,11 +26,13 @@ async def _configure(connection: "AsyncConnection[Row]") -> None:
 class ReadPool:
     """A pool that snapshots borrow from. Open it in the event loop that serves, close it there."""
 
-    def __init__(self, url: str, *, size: int) -> None:
+    def __init__(self, url: str, *, size: int, name: str) -> None:
+        """`name` is what psycopg's lines of the log call it."""
         prepares = settings.ENVIRONMENT.prepared_statements
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             url,
+            name=name,
             min_size=1,
             max_size=size,
             open=False,

@@ -25,7 +25,7 @@ class Reads:
     """What a process reads from. Open it in the event loop that serves, close it there."""
 
     def __init__(self, url: str, *, size: int, replica_url: str = "") -> None:
-        self._primary = ReadPool(url, size=size)
+        self._primary = ReadPool(url, size=size, name="primary")
         self.replica = Replica(replica_url, self._primary, size=size) if replica_url else None
 
     async def open(self) -> None:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger("driftgraph.replica")
 _LOOK_SECONDS = 1.0  # between two looks at the replica
 _ANSWER_SECONDS = 1.0  # a server that takes longer for a look does not answer
-_PAUSE_SECONDS = 0.002  # between two questions for what has been replayed
+_PAUSE_SECONDS = 0.001  # between two questions for what has been replayed; doubled each time
 
 # Not what was written by now but what was inserted: with synchronous_commit=off a commit is written after its answer.
 _INSERTED = TextQuery(
@@ -83,7 +83,7 @@ class Replica:
     """
 
     def __init__(self, url: str, primary: ReadPool, *, size: int) -> None:
-        self._pool, self._primary = ReadPool(url, size=size), primary
+        self._pool, self._primary = ReadPool(url, size=size, name="replica"), primary
         self._positions: deque[tuple[float, Position]] = deque()
         """What the primary had at which moments, none of them longer ago than the lag that is allowed."""
         self._looking: asyncio.Task[None] | None = None
@@ -211,14 +211,16 @@ class ReplicaSnapshot(Snapshot):
 
     async def _has_replayed(self, connection: "AsyncConnection[Row]", position: Position) -> bool:
         """Asked outside of the transaction: the first statement in it would fix what it sees before it looks."""
-        until = time.monotonic() + self._patience
+        until, pause = time.monotonic() + self._patience, _PAUSE_SECONDS
         while True:
             row = await (await connection.execute(_REPLAYED, [str(position)])).fetchone()
             if row is not None and row[0]:
                 return True
-            if time.monotonic() >= until:
+            left = until - time.monotonic()
+            if left <= 0:
                 return False
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(min(pause, left))
+            pause *= 2
 
     async def _retrying(self, action: Callable[[], Awaitable[T]]) -> T:
         """What the action gives. It is not tried again here: the primary is there for that."""
