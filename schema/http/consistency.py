@@ -4,6 +4,8 @@ import base64
 import binascii
 import struct
 
+import psycopg
+
 from backend.core.errors import AppError, BadUserInput
 from backend.db.replicas import Position, position_after
 from backend.db.snapshots import Snapshot
@@ -51,5 +53,5 @@ async def token_after(snapshot: Snapshot) -> dict[str, str]:
     """
     try:
         return {EXTENSION: token_of(await position_after(snapshot))}
-    except AppError:
+    except (AppError, psycopg.Error):
         return {}

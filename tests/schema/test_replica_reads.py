@@ -330,17 +330,22 @@ async def test_a_token_that_is_none_is_refused(http: httpx.AsyncClient, token: d
         assert text not in error["message"]
 
 
-async def test_every_mutation_answers_a_token_and_no_query_does(http: httpx.AsyncClient, token: dict[str, str]) -> None:
+async def test_every_mutation_answers_a_token_and_no_query_does(
+    http: httpx.AsyncClient, token: dict[str, str], asked: list[str]
+) -> None:
     two = 'mutation { a: payerMap(input: {rawName: "a", payerCode: "a"}) { payer { code } }'
     two += ' b: payerMap(input: {rawName: "b", payerCode: "b"}) { payer { code } } }'
     refused = {"query": MAP, "variables": {"code": ""}}
 
+    asked.clear()
     answers = [await http.post("/graphql", json=body, headers=token) for body in ({"query": two}, refused)]
+    reads = list(asked)
     query = await http.post("/graphql", json=PAYERS, headers=token)
 
     assert answers[1].json()["data"]["payerMap"]["userErrors"] != []
     for answer in answers:
         assert answer.headers[HEADER] == answer.json()["extensions"]["consistencyToken"]
+    assert reads == ["primary"] * 2  # one for each document, beside what services do in their threads
     assert HEADER not in query.headers
     assert "consistencyToken" not in query.json()["extensions"]
     assert await _codes(http, token | {HEADER: answers[0].headers[HEADER]}) == ["a", "b"]
