@@ -1,5 +1,6 @@
 """A replica as a process sees it: what makes it unfit, what its snapshots do where it cannot go on, and positions."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
 
@@ -52,6 +53,15 @@ def _replica(reads: Reads) -> Replica:
 def _made(reads: Reads) -> int:
     """How many connections to the replica have been made so far."""
     return _replica(reads)._pool.connections.get_stats()["connections_num"]
+
+
+async def _found_unfit(reads: Reads) -> str | None:
+    """Why the replica is not read, as the process finds out by itself."""
+    for _ in range(600):
+        if _replica(reads).unfit is not None:
+            break
+        await asyncio.sleep(0.05)
+    return _replica(reads).unfit
 
 
 def _snapshot(reads: Reads, organization: Organization, after: Position | None = None) -> ReplicaSnapshot:
@@ -188,11 +198,24 @@ async def test_a_replica_that_was_promoted_is_not_read(database: str, replica: S
         reads = Reads(connection_url(), size=2, replica_url=promoted.url("app", database))
         await reads.open()
         try:
+            await is_read(reads)
             await in_thread(promoted.promote)
-            await _replica(reads).look()
-            assert _replica(reads).unfit == "it is no standby"
+            assert await _found_unfit(reads) == "it is no standby"
         finally:
             await reads.close()
+
+
+async def test_a_replica_that_cannot_be_looked_at_is_not_read(both: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    await is_read(both)
+
+    async def failing(_: Replica) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Replica, "_judged", failing)
+        assert await _found_unfit(both) == "it could not be looked at"
+
+    await is_read(both)
 
 
 @given(st.integers(min_value=0, max_value=(1 << 64) - 1))
