@@ -1,13 +1,18 @@
 """Signing in by a Django session: who is asking, and for which organization."""
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from people import member, person
 
 from backend.accounts import authentication, errors
 from backend.accounts.models import Membership, Organization, User
+from backend.accounts.tasks import forget_sessions
 from backend.core.actor import Right, Role
 from backend.core.tenancy import acting_for
 
@@ -91,3 +96,12 @@ def test_a_choice_ends_with_the_membership(organization: Organization, other_org
         authentication.authenticate_session(key)
     with pytest.raises(errors.NotAMember):
         authentication.choose_organization(session, user_id=ann.id, organization_id=other_organization.id)
+
+
+def test_sessions_that_have_ended_are_deleted_and_no_others(organization: Organization) -> None:
+    ended, lasting = (signed_in(person(organization, name)) for name in ("ann", "bob"))
+    Session.objects.filter(session_key=ended).update(expire_date=timezone.now() - timedelta(seconds=1))
+
+    forget_sessions(0)
+
+    assert list(Session.objects.filter(session_key__in=[ended, lasting]).values_list("pk", flat=True)) == [lasting]

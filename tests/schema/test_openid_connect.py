@@ -1,6 +1,5 @@
 """Signing in at an OpenID provider: both are real servers on this machine, and the browser is a client with cookies."""
 
-import html
 import re
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,18 @@ from backend.accounts.models import Identity, Membership, Organization, User
 from backend.audit.addresses import account_hash, ip_hash
 from backend.audit.models import AuditEntry
 from backend.core.tenancy import acting_for
+from tests.openid_browser import (
+    NAME,
+    a_browser,
+    address_at_provider,
+    address_of_return,
+    at_provider,
+    is_signed_in,
+    network,
+    press,
+    reason,
+    sign_in,
+)
 from tests.openid_provider import Pair, new_key, serving_with_provider
 
 NOWHERE = uuid.UUID(int=0)
@@ -32,7 +43,7 @@ UNCONFIRMED = "says no e-mail address of yours, or has not confirmed it"
 @pytest.fixture(scope="module")
 def servers(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     variables = {
-        "DRIFTGRAPH_OIDC_NAME": "Clinic <ID>",
+        "DRIFTGRAPH_OIDC_NAME": NAME,
         "DRIFTGRAPH_OIDC_TIMEOUT_SECONDS": "2",
         "DRIFTGRAPH_SIGN_IN_FAILURES_PER_ADDRESS": str(FAILURES),
     }
@@ -56,51 +67,10 @@ def ann(organization: Organization, pair: Pair) -> User:
     return ann
 
 
-def at_provider(pair: Pair, organization: Organization, email: str, subject: str = "1", **claims: Any) -> None:
-    """Signs a person in at the provider, who is known there by what only this test says."""
-    pair.provider.person = f"{subject} {organization.id.hex}"
-    pair.provider.people[pair.provider.person] = {"email": email, "email_verified": True, **claims}
-
-
-def network(organization: Organization) -> str:
-    """An address that no other test uses."""
-    digits = organization.id.hex
-    return f"2001:{digits[:4]}:{digits[4:8]}:{digits[8:12]}::1"
-
-
 @pytest.fixture
 def browser(pair: Pair, organization: Organization) -> Iterator[httpx.Client]:
     with a_browser(pair, organization) as client:
         yield client
-
-
-def a_browser(pair: Pair, organization: Organization) -> httpx.Client:
-    return httpx.Client(base_url=pair.url, timeout=30, headers={"x-forwarded-for": network(organization)})
-
-
-def press(browser: httpx.Client, target: str = "") -> httpx.Response:
-    """Presses the button of the page of signing in."""
-    page = browser.get("/accounts/login/", params={"next": target})
-    [token] = set(re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text))
-    assert "<button>Sign in with Clinic &lt;ID&gt;</button>" in page.text
-    return browser.post("/accounts/oidc/", data={"csrfmiddlewaretoken": token, "next": target})
-
-
-def address_at_provider(browser: httpx.Client, target: str = "") -> str:
-    left = press(browser, target)
-    assert left.status_code == 200
-    [address] = re.findall(r'<a href="([^"]+)">go there', left.text)
-    assert f'<meta http-equiv="refresh" content="0; url={address}">' in left.text
-    return html.unescape(address)
-
-
-def address_of_return(browser: httpx.Client, target: str = "") -> str:
-    """The address to which the provider sends the person back."""
-    return httpx.get(address_at_provider(browser, target)).headers["location"]
-
-
-def sign_in(browser: httpx.Client, target: str = "") -> httpx.Response:
-    return browser.get(address_of_return(browser, target))
 
 
 def entries(organization_id: uuid.UUID, organization: Organization) -> list[AuditEntry]:
@@ -112,18 +82,6 @@ def entries(organization_id: uuid.UUID, organization: Organization) -> list[Audi
 
 def acts(found: list[AuditEntry]) -> list[tuple[str, str]]:
     return [(entry.action, entry.outcome) for entry in found]
-
-
-def reason(pair: Pair, page: httpx.Response) -> str:
-    """Why a page says no, by the line of the log that has the page's number."""
-    number = page.headers["x-request-id"]
-    assert f"<code>{number}</code>" in page.text
-    [line] = [line for line in pair.log.read_text().splitlines() if number in line]
-    return line.partition(f"{number}: ")[2]
-
-
-def is_signed_in(browser: httpx.Client) -> bool:
-    return browser.get("/accounts/organization/").status_code == 200
 
 
 def test_a_member_signs_in_and_asks(pair: Pair, browser: httpx.Client, organization: Organization, ann: User) -> None:
@@ -399,7 +357,7 @@ def test_no_link_and_no_other_site_begins_it(pair: Pair, browser: httpx.Client) 
 def test_the_page_of_administrators_has_the_button(pair: Pair, browser: httpx.Client) -> None:
     page = browser.get("/admin/", follow_redirects=True).text
 
-    assert "<button>Sign in with Clinic &lt;ID&gt;</button>" in page
+    assert '<button class="button">Sign in with Clinic &lt;ID&gt;</button>' in page
     assert '<input type="hidden" name="next" value="/admin/">' in page
 
 
