@@ -11,8 +11,8 @@ log = logging.getLogger("driftgraph.audit")
 def months_make() -> list[str]:
     """The partitions that were missing up to three months ahead, which are there now.
 
-    Entries that came before the partition of their month lay in the default one, and move. What stays there has an id
-    of no month that is near: the log tells of it. Where another process is at it, nothing is done.
+    Entries that came before the partition of their month lay in the default one, and move; for those of the last twelve
+    months, one is made. The log tells of what stays there. Where another process is at it, nothing is done.
 
     Raises: OperationalError: readers of the trail held a lock for longer than 100 ms; it can be tried again.
     SQL: 1.
@@ -21,7 +21,9 @@ def months_make() -> list[str]:
         cursor.execute("SELECT made, entries FROM audit_months_make()")
         found: dict[str, int] = dict(cursor.fetchall())
     if strays := found.pop(DEFAULT, 0):
-        log.error("%s audit entries have ids of no month's partition, and are never removed", strays)
+        log.error(
+            "%s audit entries have ids of no month from a year ago to three months ahead, and are never removed", strays
+        )
     for part, moved in found.items():
         log.info("partition %s is there (%s entries came before it)", part, moved)
     return list(found)

@@ -111,7 +111,7 @@ def removal_run(
     Raises:
         NotAsSealed: it stays.
         LocksNotToBeHad: other transactions held the locks at every attempt; it stays.
-    SQL: 12, and 1 for each seal that holds other entries too.
+    SQL: About 15, and 1 for each seal that holds other entries too.
     """
     owner.ensure_connection()
     with transaction.atomic(using=owner.alias):

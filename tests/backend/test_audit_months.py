@@ -75,6 +75,39 @@ def test_an_entry_before_its_month_is_taken_and_moves_as_it_is(trail: Trail) -> 
     assert trail.partitions()["audit_entry_2020_01"] == len(before) + 1
 
 
+def test_months_that_passed_while_nobody_made_any_are_made_where_entries_wait(trail: Trail) -> None:
+    trail.act(FIRST, "a")
+    _later(trail, 200)  # in August
+    trail.act(FIRST, "b")
+
+    made = trail.months()
+
+    months = ["01", "08", "09", "10", "11"]
+    assert list(made) == [f"audit_entry_2020_{month}" for month in months] + ["audit_entry_default"]
+    assert (made["audit_entry_2020_08"], made["audit_entry_default"]) == (1, 0)
+
+
+def test_a_page_reads_each_partition_by_its_index_in_its_order(trail: Trail) -> None:
+    trail.months()
+    trail.act(FIRST, "a", "b")
+    _later(trail, 20)
+    trail.act(FIRST, "c")
+    trail.app.execute("SET enable_seqscan = off")
+    with trail.app.transaction():
+        trail.app.execute("SELECT set_config('app.organization_id', %s, true)", [str(FIRST)])
+        newest = "SELECT at, id FROM audit_entry {} ORDER BY at DESC, id DESC LIMIT 2"
+        first = trail.app.execute(newest.format("")).fetchall()
+        beyond = newest.format("WHERE (at, id) < (%s, %s)")
+        second = trail.app.execute(beyond, first[-1]).fetchall()  # type: ignore[call-overload]  # its own text
+        plan = "\n".join(line for (line,) in trail.app.execute(f"EXPLAIN {beyond}", first[-1]).fetchall())  # type: ignore[call-overload]  # its own text
+
+    assert trail.rows("SELECT at, id FROM audit_entry ORDER BY 1 DESC, 2 DESC")[:2] == first
+    assert len({*first, *second}) == len(first) + len(second) > 2
+    assert "Merge Append" in plan
+    assert plan.count("Index Scan using") + plan.count("Index Only Scan using") == len(trail.partitions())
+    assert "Sort  (" not in plan
+
+
 def test_the_time_of_an_entry_is_the_servers_in_every_partition(trail: Trail) -> None:
     trail.months()
     with trail.app.transaction():

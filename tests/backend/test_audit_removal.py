@@ -205,6 +205,21 @@ def test_six_years_are_the_least_and_count_from_the_end_of_the_month(trail: Trai
     assert years_before(datetime.datetime(2028, 2, 29, tzinfo=datetime.UTC), 6).date() == datetime.date(2022, 2, 28)
 
 
+def test_what_was_there_before_the_months_goes_as_a_whole(name: str, owner: BaseDatabaseWrapper) -> None:
+    trail = Trail(name)
+    trail.act(FIRST, "a")
+    trail.seal()
+    found = removal_due(trail.owner, years=6, now=NOW + datetime.timedelta(days=7 * 366))
+    before = found[0]
+
+    certificate = removal_run(owner, Due(before.part, before.id_to, NOW + datetime.timedelta(days=1)), operator="op")
+
+    assert before.part == "audit_entry_before"
+    assert (certificate.entries, certificate.seals) == (3, [[1, 1]])
+    assert "audit_entry_before" not in trail.partitions()
+    trail.close()
+
+
 def test_the_server_can_remove_nothing_and_certify_nothing(trail: Trail) -> None:
     for statement in (
         "INSERT INTO audit_removal VALUES (1, 'x', gen_random_uuid(), 0, '[]', '{}', '', '', now(), '')",

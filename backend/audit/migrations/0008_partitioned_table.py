@@ -44,6 +44,7 @@ END $$;
 CREATE FUNCTION audit_months_make() RETURNS TABLE (made text, entries bigint) LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
+  this timestamp := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
   month timestamp;
   lower_id uuid;
   upper_id uuid;
@@ -52,13 +53,14 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(7234301962) THEN
     RETURN;
   END IF;
-  FOR month IN SELECT generate_series(this, this + interval '3 months', interval '1 month')
-    FROM date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') this
-  LOOP
+  FOR month IN SELECT generate_series(this - interval '12 months', this + interval '3 months', interval '1 month') LOOP
     lower_id := audit_id_floor(month AT TIME ZONE 'UTC');
     upper_id := audit_id_floor((month + interval '1 month') AT TIME ZONE 'UTC');
     CONTINUE WHEN EXISTS (
       SELECT FROM audit_partitions() p WHERE coalesce(p.id_from <= lower_id, true) AND p.id_to > lower_id);
+    -- One that has passed is made for entries that came while nobody made any.
+    CONTINUE WHEN month < this AND NOT EXISTS (
+      SELECT FROM audit_entry_default WHERE id >= lower_id AND id < upper_id);
     made := to_char(month, '"audit_entry_"YYYY"_"MM');
     EXECUTE format('CREATE TABLE public.%I (LIKE audit_entry INCLUDING ALL)', made);
     PERFORM audit_partition_close(made::regclass);
