@@ -27,6 +27,7 @@ ALL: list[Operation] = [
     safe.AddUniqueIndex("order", PHASED),
     safe.UseUniqueIndex("order", PHASED),
     safe.AddConstraint("order", models.CheckConstraint(condition=models.Q(quantity__gt=0), name="shop_order_q_ck")),
+    safe.AddKeyBound("order", "shop_order_key_ck", "1000 * 1000"),
     safe.SetNotNull("order", "paid_cents", models.IntegerField()),
     safe.AddForeignKey("order", "courier", reference(null=True, db_index=False)),
     safe.EnableRowLevelSecurity("order", "shop_order_p", "true"),
