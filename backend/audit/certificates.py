@@ -7,8 +7,8 @@ trail holds its hash, so its time is that of a seal. It excuses no entry that wa
 
 import hashlib
 import json
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -145,6 +145,7 @@ class _Judge:
         self, seals: Sequence[Seal], told: Mapping[bytes, tuple[int, int]], certificates: Sequence[Certificate]
     ) -> None:
         self._seals, self._told, self._places = seals, told, Places(seals)
+        self._numbers = [seal.seq for seal in seals]
         self._last = certificates[-1].seq if certificates else 0
         self._gone_before = max((_time(one.id_to) for one in certificates), default=0)
 
@@ -159,12 +160,15 @@ class _Judge:
         elif certificate.seq == self._last or at >= self._gone_before:
             return "has no entry in the trail"
         youngest = years_before(certificate.removed_at, LEAST_YEARS).timestamp() * 1_000_000
-        about = Removed()
-        about.add(certificate)
-        for seal in self._seals:
-            if seal.moment > youngest and (about.holds(seal.seq) or about.organizations(seal.seq)):
-                return f"is about entries that were sealed less than {LEAST_YEARS} years before it"
+        if any(seal.moment > youngest for seal in self._about(certificate)):
+            return f"is about entries that were sealed less than {LEAST_YEARS} years before it"
         return ""
+
+    def _about(self, certificate: Certificate) -> Iterator[Seal]:
+        """The seals that it excuses something of: each has one certificate, but for those at the turn of a month."""
+        parts = [(int(seq), int(seq)) for seq in certificate.leaves]
+        for first, last in (*certificate.seals, *parts):
+            yield from self._seals[bisect_left(self._numbers, first) : bisect_right(self._numbers, last)]
 
 
 def _time(key: str) -> int:

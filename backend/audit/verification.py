@@ -136,8 +136,9 @@ class _Trail:
                     if self._report.entries % _EVERY == 0:
                         self._progress(self._report.entries, self._total)
         for seal in self._seals:
-            branch = found.get(seal.seq) or _Branch(self._removed.leaves(seal.seq, organization))
-            self._compare(seal, organization, branch)
+            if seal.seq in found or organization in seal.roots:
+                branch = found.get(seal.seq) or _Branch(self._removed.leaves(seal.seq, organization))
+                self._compare(seal, organization, branch)
         self._progress(self._report.entries, self._total)
 
     def _sealed_by(self, epoch: int, xid: int, name: str) -> Seal | None:

@@ -153,10 +153,7 @@ def test_a_certificate_for_what_is_not_six_years_old_excuses_nothing(trail: Trai
 def test_a_removal_must_be_dated_before_the_seal_of_its_entry(trail: Trail, owner: BaseDatabaseWrapper) -> None:
     """Else what is certified today could be said to be of a day when it was old enough."""
     part = f"audit_entry_{NOW:%Y_%m}"
-    trail.at("7 years")
-    trail.owner.execute("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
-                        " AS $$ SELECT pg_catalog.clock_timestamp() + interval '7 years' $$")  # fmt: skip
-    owner.connection.execute("SET search_path = public, pg_catalog")
+    _as_if_later(trail, owner, "7 years")
     removal_run(owner, Due(part, "ffffffff-ffff-ffff-ffff-ffffffffffff", NOW + datetime.timedelta(days=1)), operator="")
     trail.at("0")
     trail.months()
@@ -165,6 +162,34 @@ def test_a_removal_must_be_dated_before_the_seal_of_its_entry(trail: Trail, owne
     damages = trail.verify().damages
 
     assert any("is of a time after the seal of its entry" in damage.what for damage in damages)
+
+
+def _as_if_later(trail: Trail, owner: BaseDatabaseWrapper, shift: str) -> None:
+    """It is so much later for everybody, for whoever removes too."""
+    trail.at(shift)
+    trail.owner.execute(  # text of this test
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"  # type: ignore[arg-type]
+    )
+    owner.connection.execute("SET search_path = public, pg_catalog")
+    owner.connection.execute("SELECT set_config('test.shift', %s, false)", [shift])
+
+
+def test_certificates_hold_when_their_entries_are_past_their_time_too(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    removal_run(owner, _due(trail)["audit_entry_2020_01"], operator="op")
+    trail.seal()
+    _as_if_later(trail, owner, "7 years")
+    trail.months()
+    trail.act(FIRST, "later")
+    trail.seal()
+
+    part = f"audit_entry_{NOW:%Y_%m}"
+    [[id_to]] = trail.rows(f"SELECT id_to::text FROM audit_partitions() WHERE part = '{part}'")
+    removal_run(owner, Due(part, id_to, NOW + datetime.timedelta(days=1)), operator="op")
+    trail.seal()
+
+    assert trail.rows("SELECT count(*) FROM audit_entry WHERE action = 'audit.remove'") == [(1,)]
+    assert (trail.verify().damages, trail.verify().removed) == ([], 7)
 
 
 def test_entries_that_are_not_as_sealed_stay(trail: Trail, owner: BaseDatabaseWrapper) -> None:
