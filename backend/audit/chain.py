@@ -93,3 +93,12 @@ class Places:
     def is_beyond(self, epoch: int, xid: int) -> bool:
         """Whether the transaction is later than every seal of its cluster."""
         return bisect_right(self._ends.get(epoch, []), xid) == len(self._ends.get(epoch, []))
+
+    def surely_before(self, epoch: int, xid: int) -> Seal | None:
+        """The latest seal that was there before a transaction got its number, as far as the chain tells.
+
+        The number came after the last seal before its own looked for what could be sealed; that was after the one
+        before that.
+        """
+        place = bisect_right(self._ends.get(epoch, []), xid)
+        return self._by_epoch[epoch][place - 2] if place > 1 else None

@@ -16,10 +16,11 @@ from backend.audit.chain import ENTRY_TEXT, Places, Seal, read_seals
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 _EVERY = 5_000  # entries from one call of the progress to the next
+_CLOCK = 600_000_000  # microseconds by which clocks of one cluster's servers may differ, or be set back
 
 # Ordered by the columns, not by their texts, which have the same names: by the text 1000 comes before 999.
 _ENTRIES = f"""
-SELECT epoch, xid::text, id::text, {ENTRY_TEXT}
+SELECT epoch, xid::text, id::text, {ENTRY_TEXT}, (extract(epoch FROM at) * 1000000)::bigint
 FROM audit_entry e WHERE organization_id = %s ORDER BY e.epoch, e.xid, e.id
 """
 _ORGANIZATIONS = """
@@ -115,7 +116,7 @@ class _Trail:
     def __init__(self, seals: Sequence[Seal], removed: Removed, epoch: int, report: Report, progress: Progress) -> None:
         self._seals, self._removed, self._report, self._progress = seals, removed, report, progress
         self._current = epoch
-        self._places = Places(seals)
+        self._places, self._next = Places(seals), seals[-1].seq + 1 if seals else 1
         self._total = sum(seal.entries for seal in seals) - removed.entries
 
     def check(self, connection: "Connection[Any]", organization: str) -> None:
@@ -125,8 +126,10 @@ class _Trail:
         with connection.cursor(name="entries") as cursor:
             cursor.itersize = _EVERY
             cursor.execute(_ENTRIES, [organization])
-            for epoch, xid, key, text in cursor:
-                seal = self._sealed_by(epoch, int(xid), f"entry {key} of organization {organization}")
+            for epoch, xid, key, text, at in cursor:
+                name = f"entry {key} of organization {organization}"
+                seal = self._sealed_by(epoch, int(xid), name)
+                self._date(epoch, int(xid), at, seal.seq if seal else self._next, name)
                 if seal is not None:
                     branch = found.get(seal.seq)
                     if branch is None:
@@ -151,6 +154,12 @@ class _Trail:
         else:
             self._report.damages.append(Damage(last.seq if last else 0, f"{name} is of a time that no seal covers"))
         return None
+
+    def _date(self, epoch: int, xid: int, at: int, seq: int, name: str) -> None:
+        """Notes an entry that says it is older than a seal that was there before it."""
+        before = self._places.surely_before(epoch, xid)
+        if before is not None and at < before.moment - _CLOCK:
+            self._report.damages.append(Damage(seq, f"{name}, written after {before.place}, is dated before it"))
 
     def _compare(self, seal: Seal, organization: str, branch: "_Branch") -> None:
         where = f"{seal.place}, organization {organization}"

@@ -115,6 +115,23 @@ def test_the_first_damaged_place_is_named(common_trail: Trail, statement: str, p
     assert what in first.what
 
 
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_entry_that_was_added_later_under_an_earlier_date_is_found(trail: Trail, sealed: bool) -> None:
+    """It is under a seal like any other, so that no hash tells of it."""
+    planted = (
+        "jsonb_build_object('id', gen_random_uuid(), 'xid', pg_current_xact_id()::text, 'at', e.at - interval '1 day')"
+    )
+    trail.spoil(f"INSERT INTO audit_entry SELECT (jsonb_populate_record(e, {planted})).* FROM audit_entry e LIMIT 1")
+    if sealed:
+        trail.seal()
+
+    [damage] = trail.verify().damages
+
+    assert damage.seq == 4
+    assert ", written after seal 2 of " in damage.what
+    assert damage.what.endswith("is dated before it")
+
+
 def test_a_seal_made_anew_over_changed_entries_breaks_the_chain(trail: Trail) -> None:
     trail.spoil("DELETE FROM audit_seal WHERE seq = 3")
     trail.spoil("DELETE FROM audit_entry e USING payer p WHERE p.id = ANY(e.object_ids) AND p.code = 'c'")
