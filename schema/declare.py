@@ -62,8 +62,9 @@ def suppressed(cells: Cells) -> Any:
     """Whether the figures of the row are hidden from who asks."""
     return DeclaredField(
         Suppressed(cells),
-        description="Whether the figures are null for the role VIEWER: one of the counts, or the rest of one, is from 1"
-        " to 10 (DRIFTGRAPH_SMALL_CELL_MINIMUM).",
+        description="Whether the figures are null for who asks, the role VIEWER or everyone, as the organization has"
+        " it: one of the counts, or the rest of one, is from 1 to 10 (DRIFTGRAPH_SMALL_CELL_MINIMUM, or more where the"
+        " organization has a larger number).",
     )
 
 

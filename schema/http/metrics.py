@@ -111,7 +111,7 @@ class Metrics:
 
 
 def _database(*, up: bool) -> Metric:
-    return GaugeMetricFamily("driftgraph_database_up", "1: the database answers; 0: it does not.", up)
+    return GaugeMetricFamily("driftgraph_database_up", "1: the database answers in 2 seconds; 0: it does not.", up)
 
 
 def _trail(found: Readiness, entries: int, age: float) -> Iterable[Metric]:
