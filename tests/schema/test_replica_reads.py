@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import datetime
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,7 +25,9 @@ from schema.http.health import health
 from tests import factories as make
 from tests import server
 from tests.asgi import asking, bearer
+from tests.backend.workers import until
 from tests.environment import EXTERNAL
+from tests.serving import serving
 from tests.standby import Standby, is_read, standby
 from tests.threads import in_thread
 
@@ -372,3 +375,17 @@ async def test_an_etag_of_the_replica_does_not_hold_with_a_token(
 
     assert [one.status_code for one in (stale, new, same)] == [304, 200, 304]
     assert new.json()["data"]["payers"]["nodes"] == [{"code": "acme"}]
+
+
+@pytest.mark.parametrize(
+    ("is_there", "shown"),
+    [(True, {"read": True, "reason": None}), (False, {"read": False, "reason": "it does not answer"})],
+)
+def test_a_server_is_ready_with_its_replica_and_without(
+    replica: Standby, database: str, tmp_path: Path, *, is_there: bool, shown: dict[str, Any]
+) -> None:
+    url = replica.url("app", database) if is_there else "postgresql://app@127.0.0.1:1/nowhere"
+    with serving(database, tmp_path, DRIFTGRAPH_READ_DATABASE_URL=url) as served:
+        # The first look can find it a moment behind.
+        assert until(lambda: httpx.get(f"{served.url}/readyz").json()["replica"] == shown)
+        assert httpx.get(f"{served.url}/readyz").status_code == 200
