@@ -5,6 +5,7 @@ hostile one would say is planted.
 """
 
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from authlib.oauth2.rfc6749 import ClientMixin
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oidc.core import AuthorizationCodeMixin, OpenIDCode
-from joserfc.jwk import KeySet, RSAKey
+from joserfc.jwk import KeySet, OctKey, RSAKey
 from werkzeug.serving import make_server
 
 from benchmarks.serving import served
@@ -34,6 +35,10 @@ class Client(ClientMixin):
 
     def __init__(self, provider: "Provider") -> None:
         self.provider = provider
+
+    @property
+    def id_token_signed_response_alg(self) -> str:
+        return self.provider.algorithm
 
     def get_client_id(self) -> str:
         return CLIENT_ID
@@ -101,6 +106,8 @@ class Provider:
     methods: tuple[str, ...] = _METHODS  # by which the client says its secret
     people: dict[str, dict[str, Any]] = field(default_factory=dict)  # their claims by subject
     person: str | None = None  # who is signed in at it; None: nobody, who is let through to nowhere
+    algorithm: str = "RS256"  # of signatures; HS256 is made with the client's secret
+    is_unsigned: bool = False  # tokens say that they have no signature, and have none
     key: RSAKey = field(default_factory=first_key)  # that signs
     published: RSAKey | None = None  # instead of it
     planted: dict[str, Any] = field(default_factory=dict)  # claims of its tokens, whatever is true
@@ -119,7 +126,7 @@ class Provider:
             "jwks_uri": f"{self.issuer}/keys",
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": [self.algorithm],
             "token_endpoint_auth_methods_supported": list(self.methods),
             **self.says,
         }
@@ -155,11 +162,17 @@ def _grant(provider: Provider) -> type[AuthorizationCodeGrant]:
 
 def _openid(provider: Provider) -> OpenIDCode:
     class Tokens(OpenIDCode):
-        def resolve_client_private_key(self, _client: Client) -> KeySet:
-            return KeySet([provider.key])
+        def resolve_client_private_key(self, _client: Client) -> KeySet | OctKey:
+            is_shared = provider.algorithm.startswith("HS")
+            return OctKey.import_key(CLIENT_SECRET) if is_shared else KeySet([provider.key])
 
         def get_client_claims(self, _client: Client) -> dict[str, Any]:
             return {"iss": provider.issuer}
+
+        def encode_id_token(self, token: dict[str, Any], request: Any) -> str:
+            signed: str = super().encode_id_token(token, request)
+            header = urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+            return f"{header}.{signed.split('.')[1]}." if provider.is_unsigned else signed
 
         def exists_nonce(self, nonce: str, _request: Any) -> bool:
             return any(code.nonce == nonce for code in provider.codes.values())

@@ -17,23 +17,12 @@ from requests import RequestException
 _NAME = "oidc"  # of the client, in the keys of the session
 _WELL_KNOWN = "/.well-known/openid-configuration"
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-_SIGNATURES = "id_token_signing_alg_values_supported"
-_ASYMMETRIC = tuple(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512))
+_ASYMMETRIC = [f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)]
 _LONGEST_SUBJECT = 255  # characters, by OpenID Connect Core 1.0, section 2
-_OURS_OR_THEIRS = (
-    "invalid_client",
-    "unauthorized_client",
-    "server_error",
-    "temporarily_unavailable",
-)  # no person's fault
-_MALFORMED = (
-    AuthlibBaseError,
-    JoseError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)  # as answers of any kind do
+# Codes of OAuth errors that are no person's fault.
+_NOBODYS_FAULT = ("invalid_client", "unauthorized_client", "server_error", "temporarily_unavailable")
+# What Authlib raises about an answer that is refused, or that is not of the form that it reads without looking.
+_MALFORMED = (AuthlibBaseError, JoseError, RuntimeError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class ProviderFailed(Exception):
@@ -88,16 +77,16 @@ def finish(request: HttpRequest) -> Claims:
     except RequestException as error:
         raise ProviderFailed(type(error).__name__) from error
     except _MALFORMED as error:
-        if (code := getattr(error, "error", None)) in _OURS_OR_THEIRS:
+        if (code := getattr(error, "error", None)) in _NOBODYS_FAULT:
             raise ProviderFailed(code) from error
         raise ProviderRefused(type(error).__name__) from error
     subject, email = said.get("sub"), said.get("email")
-    if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST_SUBJECT):
+    if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST_SUBJECT and subject.isprintable()):
         raise ProviderRefused("subject")
     return Claims(
         issuer=limits.oidc_issuer,
         subject=subject,
-        email=email if isinstance(email, str) else "",
+        email=email if isinstance(email, str) and email.isprintable() else "",
         email_verified=said.get("email_verified") in (True, "true"),  # Amazon Cognito writes a text
     )
 
@@ -141,8 +130,7 @@ def _client() -> DjangoOAuth2App:
         if "client_secret_basic" not in methods:
             client.client_kwargs["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - how it is sent
         # Only keys that the provider alone has: a token without a signature, or with one by a shared secret, is none.
-        offered = metadata.get(_SIGNATURES, _ASYMMETRIC)
-        metadata[_SIGNATURES] = [one for one in _ASYMMETRIC if one in offered]
+        metadata["id_token_signing_alg_values_supported"] = _ASYMMETRIC
     except (RequestException, *_MALFORMED) as error:
         raise ProviderFailed(type(error).__name__) from error
     return client

@@ -216,6 +216,7 @@ def test_who_comes_to_have_the_address_of_somebody_known_gets_nothing(
         ({"azp": "another client"}, "InvalidClaimError"),
         ({"sub": ""}, "subject"),
         ({"sub": "x" * 256}, "subject"),
+        ({"sub": "\0"}, "subject"),
     ],
 )
 def test_a_token_that_is_not_meant_proves_nothing(
@@ -236,6 +237,17 @@ def test_a_token_of_another_key_proves_nothing(pair: Pair, browser: httpx.Client
     page = sign_in(browser)
 
     assert (page.status_code, reason(pair, page), is_signed_in(browser)) == (403, "BadSignatureError", False)
+
+
+@pytest.mark.parametrize("wrong", [{"is_unsigned": True}, {"algorithm": "HS256"}])
+def test_a_token_that_others_could_sign_proves_nothing(
+    pair: Pair, browser: httpx.Client, ann: User, wrong: dict[str, Any]
+) -> None:
+    vars(pair.provider).update(wrong)
+
+    page = sign_in(browser)
+
+    assert (page.status_code, reason(pair, page), is_signed_in(browser)) == (403, "UnsupportedAlgorithmError", False)
 
 
 def test_a_new_key_of_the_provider_holds_at_once(
@@ -298,6 +310,8 @@ def test_who_is_not_let_in_there_is_not_let_in_here(
         ({"is_broken": True}, "HTTPError"),
         ({"says": {"issuer": "https://another.example"}}, "another issuer"),
         ({"says": {"authorization_endpoint": None}}, "RuntimeError"),
+        ({"says": {"authorization_endpoint": 5}}, "AttributeError"),
+        ({"says": {"token_endpoint_auth_methods_supported": None}}, "TypeError"),
     ],
 )
 def test_a_provider_that_does_not_answer_is_said_to_be_away(
