@@ -9,7 +9,7 @@ from django.conf import settings
 from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 
 from backend.core.errors import BadUserInput
-from schema.cost.pricing import Line, Pricing, defaults
+from schema.cost.pricing import Line, Pricing, sizing_of
 from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
 from schema.validity import problems
 
@@ -93,5 +93,5 @@ def _priced(
     if found:
         raise DocumentNotValid(problem=found[0].message, path=("document",))
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
-    pricing = Pricing(schema, operation, fragments, {**defaults(operation), **variables})
+    pricing = Pricing(schema, operation, fragments, sizing_of(schema, operation, fragments).values(variables))
     return pricing.price().requested, pricing.itemised()

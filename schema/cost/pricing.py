@@ -3,20 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
     GraphQLField,
+    GraphQLInputType,
+    GraphQLInt,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
-    IntValueNode,
-    ListValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    Undefined,
     ValueNode,
     VariableNode,
     Visitor,
@@ -25,13 +26,14 @@ from graphql import (
     is_abstract_type,
     is_composite_type,
     is_list_type,
+    type_from_ast,
     visit,
 )
-from graphql.utilities import value_from_ast_untyped
+from graphql.utilities import coerce_input_value, value_from_ast_untyped
 
 from schema.cost.directives import Cost, ListSize
 from schema.declared_field import DeclaredField
-from schema.execution.selection import Selection, collect
+from schema.execution.selection import Selection, collect, conditions_of
 
 _FEW = 10  # items of a list that says nothing of its size
 _INTROSPECTION = {"__typename": 0, "__schema": 100, "__type": 10}
@@ -45,7 +47,7 @@ class FieldPrice:
     weight: int
     listed: bool
     assumed: int | None
-    slicing: tuple[str, ...]
+    slicing: tuple[tuple[str, GraphQLInputType], ...]  # arguments that say how many items there are
     sized: tuple[str, ...]
     statements: int  # that answer it for all parents together
 
@@ -61,7 +63,7 @@ def _price(field_: "_Known") -> FieldPrice:
         weight=int(cost.weight) if cost else int(composite),
         listed=is_list_type(get_nullable_type(field_.field.type)),
         assumed=size.assumed_size or None if size else None,
-        slicing=tuple(size.slicing_arguments or ()) if size else (),
+        slicing=tuple((name, field_.field.args[name].type) for name in size.slicing_arguments or ()) if size else (),
         sized=tuple(size.sized_fields or ()) if size else (),
         statements=int((isinstance(definition, DeclaredField) and definition.read is None) or field_.name == _COUNTED),
     )
@@ -117,7 +119,7 @@ class Price:
 
 @dataclass(slots=True)
 class Pricing:
-    """Prices an operation; the variables are raw, and those that do not fit count as missing."""
+    """Prices an operation; the values are those that Sizing finds in its variables."""
 
     schema: GraphQLSchema
     operation: OperationDefinitionNode
@@ -215,25 +217,49 @@ class Pricing:
 
     def _size(self, price: FieldPrice, selection: Selection) -> int:
         given = {node.name.value: node.value for node in selection.nodes[0].arguments or ()}
-        for name in price.slicing:
-            found = amount(self._value(given[name])) if name in given else None
+        for name, kind in price.slicing:
+            found = self._amount(kind, given[name]) if name in given else None
             if found is not None:
                 return max(0, found)
         return _FEW if price.assumed is None else price.assumed
 
-    def _value(self, node: ValueNode) -> Any:
+    def _amount(self, kind: GraphQLInputType, node: ValueNode) -> int | None:
         if isinstance(node, VariableNode):
             return self.variables.get(node.name.value)
-        if isinstance(node, IntValueNode):
-            return int(node.value) if len(node.value) < 10 else None  # noqa: PLR2004 - no Int of GraphQL has more
-        return [None] * len(node.values) if isinstance(node, ListValueNode) else None
+        return amount(kind, value_from_ast_untyped(node))
 
 
-def amount(value: Any) -> int | None:
-    """The number that a slicing argument says; of a list its length; None of anything else."""
-    if isinstance(value, list):
-        return len(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def amount(kind: GraphQLInputType, value: Any) -> int | None:
+    """The number that an Int says, or the length of a list, once GraphQL has coerced the value to the type.
+
+    None of null, and of a value that does not fit.
+    """
+    if value is None:
+        return None
+    if is_list_type(get_nullable_type(kind)):
+        return len(value) if isinstance(value, list) else 1
+    # An Int may be sent as 100.0; true is a number to Python alone.
+    if type(value) is int:
+        return value
+    found = coerce_input_value(value, kind)
+    return None if found is Undefined else found
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What of an operation's variables its price depends on: the amounts that some say, and the truth of others."""
+
+    amounts: Mapping[str, GraphQLInputType] = field(default_factory=dict)
+    conditions: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # not coerced
+
+    def values(self, raw: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Amounts and truth by name, the same ones in the same order each time; raw values need not be good."""
+        given = {**self.defaults, **raw} if raw else self.defaults
+        found: dict[str, Any] = {name: amount(kind, given.get(name)) for name, kind in self.amounts.items()}
+        for name in self.conditions:
+            found[name] = given.get(name) is True
+        return found
 
 
 class _Arguments(Visitor):
@@ -248,24 +274,19 @@ class _Arguments(Visitor):
         self.names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
 
-def sizing_variables(
-    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
-) -> tuple[str, ...]:
-    """The variables that a price can depend on, beside those of @skip and @include: Int and list ones."""
+def sizing_of(
+    schema: GraphQLSchema, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> Sizing:
+    """What the price of a valid operation depends on: Int and list variables, and those of @skip and @include."""
     visitor = _Arguments()
     for node in (operation, *fragments.values()):
         visit(node, visitor)
-    kinds = {node.variable.name.value: node.type for node in operation.variable_definitions or ()}
-    return tuple(sorted(name for name in visitor.names if name in kinds and _can_size(kinds[name])))
-
-
-def _can_size(kind: Any) -> bool:
-    inner = getattr(kind, "type", None)
-    return (
-        kind.kind == "list_type"
-        or getattr(getattr(kind, "name", None), "value", "") == "Int"
-        or (kind.kind == "non_null_type" and _can_size(inner))
-    )
+    amounts = {}
+    for definition in operation.variable_definitions or ():
+        name, kind = definition.variable.name.value, cast("GraphQLInputType", type_from_ast(schema, definition.type))
+        if name in visitor.names and (is_list_type(get_nullable_type(kind)) or get_nullable_type(kind) is GraphQLInt):
+            amounts[name] = kind
+    return Sizing(amounts, conditions_of(operation, fragments).variables, defaults(operation))
 
 
 def defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

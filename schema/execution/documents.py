@@ -20,7 +20,7 @@ from graphql import (
 
 from backend.core.least_recent import LeastRecent
 from schema.build import core_schema
-from schema.cost.pricing import Price, Pricing, amount, defaults, sizing_variables
+from schema.cost.pricing import Price, Pricing, Sizing, sizing_of
 from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
@@ -48,8 +48,7 @@ class Prepared:
     errors: list[GraphQLError]  # of validation
     conditions: Conditions
     coercion: Coercion | None  # where there are no errors
-    sizing: tuple[str, ...] = ()  # variables that the price depends on
-    defaults: Mapping[str, Any] = field(default_factory=dict)  # of variables, not coerced
+    sizing: Sizing = field(default_factory=Sizing)
     usage: Usage = field(default_factory=Usage)
     forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
     prices: LeastRecent[Hashable, Price] = field(default_factory=lambda: LeastRecent(_FORMS))
@@ -74,8 +73,7 @@ class Prepared:
 
     def shows_protected(self, raw_variables: Mapping[str, Any] | None) -> bool:
         """Whether something of a protected type is selected, by variables that need not be good."""
-        values = {**self.defaults, **(raw_variables or {})}
-        return bool(self.protected({name: values.get(name) is True for name in self.conditions.variables}).fields)
+        return bool(self.protected(self.sizing.values(raw_variables)).fields)
 
     @property
     def name(self) -> str | None:
@@ -84,13 +82,8 @@ class Prepared:
 
     def price(self, raw_variables: Mapping[str, Any] | None) -> Price:
         """What the operation costs with these variables, which need not be good."""
-        values = raw_variables or {}
-        conditions = self.conditions.variables
-        key = (
-            *(amount(values.get(name, self.defaults.get(name))) for name in self.sizing),
-            *(values.get(name, self.defaults.get(name)) is True for name in conditions),
-        )
-        return self.prices.get(key, lambda: self._priced({**self.defaults, **values}))
+        values = self.sizing.values(raw_variables)
+        return self.prices.get(tuple(values.values()), lambda: self._priced(values))
 
     def _priced(self, values: Mapping[str, Any]) -> Price:
         return Pricing(self.schema, self.operation, self.fragments, values).price()
@@ -144,8 +137,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
         errors,
         conditions_of(operation, fragments),
         Coercion(schema, operation),
-        sizing_variables(operation, fragments),
-        defaults(operation),
+        sizing_of(schema, operation, fragments),
         usage_of(schema, operation, fragments),
     )
 

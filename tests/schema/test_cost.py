@@ -10,6 +10,8 @@ import orjson
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from backend.accounts.models import Organization
 from backend.core.tenancy import acting_for
@@ -17,6 +19,7 @@ from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.build import build_schema, core_schema
 from schema.cost.directives import Cost, ListSize
+from schema.execution.core import coerced
 from schema.execution.documents import prepare
 from tests import factories as make
 from tests.api import Api
@@ -71,6 +74,16 @@ def _price(document: str, **variables: Any) -> int:
         ("query($n: Int = 4) { payers(first: $n) { nodes { id } } }", {"n": 9}, 1 + 9),
         ("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ["a"] * 8}, 8),
         ('{ nodes(ids: ["a", "b"]) { id } }', {}, 2),
+        ("query($a: ID!) { nodes(ids: [$a, $a]) { id } }", {"a": "a"}, 2),
+        ('{ nodes(ids: "a") { id } }', {}, 1),
+        ("{ nodes(ids: 7) { id } }", {}, 1),
+        ("query($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": "a"}, 1),
+        ('query($ids: [ID!] = "a") { nodes(ids: $ids) { id } }', {}, 1),
+        (PAGE, {"n": 40.0}, 1 + 40),
+        (PAGE, {"n": 40.5}, 1 + 25),
+        (PAGE, {"n": True}, 1 + 25),
+        (PAGE, {"n": [1, 2]}, 1 + 25),
+        ("{ payers(first: 2147483647) { nodes { id } } }", {}, 1 + 2147483647),
         ("{ agents(first: 2) { nodes { trend(last: 3) { id } lastRun { id } openFindings { high } } } }", {}, 15),
         ("query($x: Boolean!) { payers { nodes { id } totalCount @include(if: $x) } }", {"x": True}, 1 + 25 + 10),
         ("query($x: Boolean!) { payers { nodes { id } totalCount @include(if: $x) } }", {"x": False}, 1 + 25),
@@ -86,6 +99,33 @@ def test_a_price_follows_from_the_declarations_and_the_values_of_variables(
     document: str, variables: dict[str, Any], cost: int
 ) -> None:
     assert _price(document, **variables) == cost
+
+
+_EVERY_PLACE = """
+query($n: Int!, $m: Int = 7, $ids: [ID!]!, $more: [ID!] = "a", $x: Boolean!, $y: Boolean = true) {
+  agentRuns(first: $n) { totalCount @skip(if: $x) nodes { findings(last: $m) { nodes @include(if: $y) { id } } } }
+  nodes(ids: $ids) { id } more: nodes(ids: $more) { id } agents(last: $m) { nodes { trend(last: $n) { id } } }
+}"""
+_numbers = st.integers(-3, 200) | st.integers(-(2**31), 2**31 - 1)
+_ints = _numbers | _numbers.map(float)
+_id_lists = st.lists(st.text(max_size=3) | _ints, max_size=5) | st.text(max_size=3) | _ints
+_variables = st.fixed_dictionaries(
+    {"n": _ints, "ids": _id_lists, "x": st.booleans()},
+    optional={"m": _ints | st.none(), "more": _id_lists | st.none(), "y": st.booleans() | st.none()},
+)
+
+
+@given(_variables)
+def test_a_price_is_that_of_the_coerced_values(variables: dict[str, Any]) -> None:
+    prepared = prepare(_EVERY_PLACE, None)
+    assert prepared.coercion is not None
+    values = coerced(prepared.coercion.values(variables))
+
+    found = prepared.price(variables)
+
+    assert found == prepared.price(values)
+    assert found.roots["nodes"].size == len(values["ids"])
+    assert found.roots["agentRuns"].size == max(0, values["n"])
 
 
 def test_a_price_is_worked_out_once_for_the_same_values() -> None:
@@ -128,6 +168,24 @@ async def test_an_operation_over_the_limit_is_refused_with_the_setting(
     [error] = refused.json()["errors"]
     assert error["extensions"]["code"] == "COST_EXCEEDED"
     assert error["message"].startswith("The operation costs 27, more than 26 (DRIFTGRAPH_MAX_COST)")
+
+
+async def test_a_whole_number_with_a_point_costs_what_the_number_does(
+    http: httpx.AsyncClient, organization: Organization, token: dict[str, str]
+) -> None:
+    await in_thread(_payers, organization, 30)
+    runs = "query($n: Int!) { agentRuns(first: $n) { nodes { id findings(first: $n) { nodes { id } } } } }"
+
+    refused = await http.post("/graphql", json={"query": runs, "variables": {"n": 100.0}}, headers=token)
+    served = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 40.0}}, headers=token)
+    asked = {"d": runs, "v": '{"n": 1e2}'}
+    dry = "query($d: String!, $v: String) { cost(document: $d, variables: $v) { requested } }"
+    told = await http.post("/graphql", json={"query": dry, "variables": asked}, headers=token)
+
+    assert refused.json()["errors"][0]["message"].startswith("The operation costs 10201, more than 10000 ")
+    cost = served.json()["extensions"]["cost"]
+    assert (cost["requested"], cost["actual"]) == (1 + 40, 1 + 30)
+    assert told.json()["data"] == {"cost": {"requested": 10_201}}
 
 
 @pytest.mark.parametrize(
