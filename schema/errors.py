@@ -1,7 +1,6 @@
 """What a client sees of an error, and what the log says: one mapper, one taxonomy. Nothing internal leaves."""
 
 import logging
-import re
 from enum import Enum
 from typing import Any
 
@@ -10,13 +9,9 @@ from graphql import GraphQLError
 
 from backend.core.errors import AppError
 from schema.described import described
+from schema.reasons import reason
 
 log = logging.getLogger("driftgraph.graphql")
-# graphql-core repeats the values of variables and of literals; names, which are the document's own, stay.
-_FOUND = re.compile(
-    r",? found:? .*|(?<=value): .*|(?<=Unexpected String) .*|(?<=Unexpected BlockString) .*|(?<=got invalid value) .*",
-    re.DOTALL,
-)
 INTERNAL = "INTERNAL"
 """The code of a bug."""
 _MASKED = "Something went wrong on the server. The request id finds it in the log."
@@ -76,7 +71,7 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
         message = original.message
         extensions["retryable"] = original.retryable
     elif code != INTERNAL:
-        message = _FOUND.sub("", error.message)
+        message = reason(error.message)
     else:
         cause = original or error
         log.error("request %s failed: %s", request_id, type(cause).__name__, exc_info=_without_values(cause))

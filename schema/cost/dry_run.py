@@ -11,6 +11,7 @@ from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 from backend.core.errors import BadUserInput
 from schema.cost.pricing import Line, Pricing, sizing_of
 from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
+from schema.reasons import reason
 from schema.validity import problems
 
 _LARGEST = 2**31 - 1  # of GraphQL's Int
@@ -91,7 +92,7 @@ def _priced(
     except GraphQLError as error:
         found = [error]
     if found:
-        raise DocumentNotValid(problem=found[0].message, path=("document",))
+        raise DocumentNotValid(problem=reason(found[0].message), path=("document",))
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     pricing = Pricing(schema, operation, fragments, sizing_of(schema, operation, fragments).values(variables))
     return pricing.price().requested, pricing.itemised()

@@ -1,5 +1,6 @@
 """Recognisable patient data planted in every input, and looked for in every log line, error and audit entry."""
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -9,11 +10,23 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull, get_named_type
+from django.conf import settings
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    get_named_type,
+    is_input_type,
+    parse_value,
+)
+from graphql.utilities import validate_input_literal, validate_input_value
 
 from backend.accounts.models import Organization
 from schema.build import core_schema
+from schema.reasons import reason
 from tests import server
+from tests.api import Api
 from tests.attempts import Member, member
 from tests.serving import serving
 
@@ -182,3 +195,140 @@ async def test_planted_patient_data_is_in_no_log_no_error_and_no_audit_entry(
     assert "Not Found" in log  # the log was listened to
     assert entries
     assert found == {"log": [], "answers": [], "rows": [], "files": []}
+
+
+MARK = "Quill-219099999\n. Did you mean 'x'? found: value: Jane"
+TEXT = json.dumps(MARK)
+NODE = "query($v: ID!) { node(id: $v) { id } }"
+PAYER_MAP = "mutation($v: PayerMapInput!) { payerMap(input: $v) { userErrors { code } } }"
+CLAIMS = "query($v: ClaimFilter) { claims(filter: $v) { totalCount } }"
+EVENTS = "query($v: DriftSeverity!) { driftEvents(filter: { severity: { eq: $v } }) { totalCount } }"
+PAGE = "query($v: Int) { payers(first: $v) { totalCount } }"
+MAPPED = {"rawName": MARK, "payerCode": MARK}
+# Variables that do not fit, and what is said behind "Variable '$v' has invalid value".
+OF_VARIABLES: tuple[tuple[str, dict[str, Any], str], ...] = (
+    (NODE, {}, ": Expected a value of non-null type 'ID!' to be provided."),
+    (NODE, {"v": None}, ": Expected value of non-null type 'ID!' not to be None."),
+    (NODE, {"v": {MARK: MARK}}, ": ID cannot represent value."),
+    (PAYER_MAP, {"v": MARK}, ": Expected value of type 'PayerMapInput' to be an object."),
+    (
+        PAYER_MAP,
+        {"v": {"rawName": MARK}},
+        ": Expected value of type 'PayerMapInput' to include required field 'payerCode'.",
+    ),
+    (
+        PAYER_MAP,
+        {"v": {**MAPPED, "payerCodes": MARK}},
+        ": Expected value of type 'PayerMapInput' not to include unknown field 'payerCodes'. Did you mean 'payerCode'?",
+    ),
+    (
+        PAYER_MAP,
+        {"v": {**MAPPED, MARK: MARK}},
+        ": Expected value of type 'PayerMapInput' not to include unknown field.",
+    ),
+    (EVENTS, {"v": MARK}, ": The value does not exist in 'DriftSeverity' enum."),
+    (EVENTS, {"v": "HIG"}, ": The value does not exist in 'DriftSeverity' enum. Did you mean the enum value 'HIGH'?"),
+    (EVENTS, {"v": [MARK]}, ": Enum 'DriftSeverity' cannot represent non-string value."),
+    (PAGE, {"v": MARK}, ": Int cannot represent non-integer value."),
+    (PAGE, {"v": 219099999000}, ": Int cannot represent non 32-bit signed integer value."),
+    (CLAIMS, {"v": {"billed": {"eq": MARK}}}, " at .billed.eq: Decimal is a number as a string, such as 12.34."),
+    (
+        CLAIMS,
+        {"v": {"and": [{"authorizationDenial": {"eq": MARK}}]}},
+        " at .and[0].authorizationDenial.eq: Boolean cannot represent a non boolean value.",
+    ),
+    (
+        CLAIMS,
+        {"v": {"denialCarc": {"eq": 219099999}}},
+        " at .denialCarc.eq: String cannot represent a non string value.",
+    ),
+)
+# Documents that are not valid, with the text for %s.
+OF_DOCUMENTS = (
+    (
+        "{ driftEvents(filter: { severity: { eq: %s } }) { totalCount } }",
+        "Enum 'DriftSeverity' cannot represent non-enum value.",
+    ),
+    (
+        "{ driftEvents(filter: { severity: { eq: Quill2190 } }) { totalCount } }",
+        "The value does not exist in 'DriftSeverity' enum.",
+    ),
+    ("{ payers(first: 219099999000) { totalCount } }", "Int cannot represent non 32-bit signed integer value."),
+    ("{ payers(first: 219.099999) { totalCount } }", "Int cannot represent non-integer value."),
+    ("{ payers(after: 219099999) { totalCount } }", "String cannot represent a non string value."),
+    ("query($v: Int = %s) { payers(first: $v) { totalCount } }", "Int cannot represent non-integer value."),
+    ("{ payers @include(if: %s) { totalCount } }", "Boolean cannot represent a non boolean value."),
+    ("{ node(id: [%s]) { id } }", "ID cannot represent a non-string and non-integer value."),
+    ("{ claims(filter: %s) { totalCount } }", "Expected value of type 'ClaimFilter' to be an object."),
+    (
+        "{ claims(filter: { payers: %s }) { totalCount } }",
+        "Expected value of type 'ClaimFilter' not to include unknown field 'payers'. Did you mean 'payer'?",
+    ),
+    (
+        "mutation { payerMap(input: { rawName: %s }) { userErrors { code } } }",
+        "Expected value of type 'PayerMapInput' to include required field 'payerCode'.",
+    ),
+    ("219099999", "Syntax Error: Unexpected Int."),
+    ("{ payers 219.099999 }", "Syntax Error: Expected Name, found Float."),
+    ("{ payers %s }", "Syntax Error: Expected Name, found String."),
+    ('{ payers """Quill 219099999""" }', "Syntax Error: Expected Name, found BlockString."),
+    ("query %s { payers }", "Syntax Error: Expected '{', found String."),
+    ("{ payers(first: .219099999) }", "Syntax Error: Invalid number, expected digit before '.'."),
+    ('{ node(id: "\\u{219099999}") }', "Syntax Error: Invalid Unicode escape sequence."),
+    ('{ node(id: "Quill', "Syntax Error: Unterminated string."),
+)
+
+
+@pytest.fixture
+def suggests(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = dataclasses.replace(settings.ENVIRONMENT, suggestions=True, introspection="on")
+    monkeypatch.setattr(settings, "ENVIRONMENT", shown)
+
+
+@pytest.mark.usefixtures("suggests")
+@pytest.mark.parametrize(("document", "variables", "said"), OF_VARIABLES)
+async def test_what_is_said_of_a_variable_has_the_reason_and_not_the_value(
+    api: Api, document: str, variables: dict[str, Any], said: str
+) -> None:
+    answer = await api(document, **variables)
+
+    assert answer.codes == ["BAD_USER_INPUT"]
+    assert [error["message"] for error in answer.errors] == [f"Variable '$v' has invalid value{said}"]
+
+
+@pytest.mark.usefixtures("suggests")
+@pytest.mark.parametrize(("document", "said"), OF_DOCUMENTS)
+async def test_what_is_said_of_a_document_has_the_reason_and_not_the_value(api: Api, document: str, said: str) -> None:
+    text = document.replace("%s", TEXT)
+    answer = await api(text)
+    priced = await api("query($d: String!) { cost(document: $d) { requested } }", d=text)
+
+    assert [error["message"] for error in answer.errors] == [said]
+    assert [error["message"] for error in priced.errors] == [f"The document to be priced is not valid: {said}"]
+
+
+def test_what_is_said_of_any_type_and_any_wrong_value_does_not_repeat_it() -> None:
+    wrong = [MARK, 219099999.5, 219099999000, True, [MARK], {MARK: MARK}, {"Quill 219099999": {MARK: [MARK]}}, [[MARK]]]
+    kinds = [kind for kind in core_schema().type_map.values() if is_input_type(kind) and kind.name != "Upload"]
+    said: list[tuple[str, str]] = []
+
+    def note(kind: Any) -> Any:
+        return lambda error, _path: said.append((kind.name, reason(error.message)))
+
+    for kind in kinds:
+        fields = kind.fields if isinstance(kind, GraphQLInputObjectType) else {}
+        for value in (*wrong, *({name: one} for name in fields for one in wrong)):
+            validate_input_value(value, kind, note(kind))
+            validate_input_literal(parse_value(_literal(value)), kind, note(kind))
+
+    assert len(said) > 1_000
+    assert [one for one in said if any(mark in one[1] for mark in ("Quill", "2190", "Jane"))] == []
+    assert [one for one in said if not any(kind.name in one[1] for kind in kinds)] == []  # the reason is there
+
+
+def _literal(value: Any) -> str:
+    """The value in GraphQL, where names of fields are names and may be repeated."""
+    if isinstance(value, dict):
+        fields = (f"{name if name.isidentifier() else 'x'}: {_literal(one)}" for name, one in value.items())
+        return f"{{{' '.join(fields)}}}"
+    return f"[{_literal(value[0])}]" if isinstance(value, list) else json.dumps(value)
