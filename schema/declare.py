@@ -173,8 +173,13 @@ def root_node(description: str) -> Any:
     return DeclaredField(RootNode(), description=description, arguments=arguments)
 
 
-def resolver(description: str, *, right: Right | None, directives: tuple[Any, ...] = ()) -> Callable[[Any], Any]:
-    """A root field with a function of its own; `right` None: anybody who is signed in."""
+def resolver(
+    description: str, *, right: Right | None, directives: tuple[Any, ...] = (), statements: int = 0
+) -> Callable[[Any], Any]:
+    """A root field with a function of its own; `right` None: anybody who is signed in.
+
+    `statements` are those of SQL that it reads with at most; of a list, at most one for each item.
+    """
 
     def declare(function: Any) -> Any:
         plain = getattr(function, "__func__", function)
@@ -190,7 +195,7 @@ def resolver(description: str, *, right: Right | None, directives: tuple[Any, ..
         return strawberry.field(
             resolver=staticmethod(guarded),
             description=description,
-            metadata={"right": right, "declaration": None},
+            metadata={"right": right, "declaration": None, "statements": statements},
             directives=directives,
         )
 

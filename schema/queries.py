@@ -22,7 +22,7 @@ from schema.filters.drift import DetectionRunFilter, DriftEventFilter, DriftTest
 from schema.filters.payers import PayerFilter
 from schema.relay.connection import Connection
 from schema.relay.ids import MalformedId, decode_id
-from schema.relay.node import Node
+from schema.relay.node import Node, NodeKinds
 from schema.types import agents as agent_types
 from schema.types import alerts as alert_types
 from schema.types import audit as audit_types
@@ -119,6 +119,7 @@ class Query:
         " makes an audit entry. At most 92 days (DRIFTGRAPH_MAX_REVIEW_DAYS).",
         right=Right.AUDIT_READ,
         directives=(Cost(weight="500"),),
+        statements=2,
     )
     @staticmethod
     async def access_review(
@@ -135,6 +136,7 @@ class Query:
         " a type that the caller has no right to read, gives null and an error at its place; the others are answered.",
         right=None,
         directives=(sized_by("ids"),),
+        statements=len(NodeKinds.by_tag),
     )
     @staticmethod
     async def nodes(
@@ -170,6 +172,7 @@ class Query:
         " most 100 lines. Requests of the last minute may be missing. For owners and administrators.",
         right=Right.MEMBERS,
         directives=(ListSize(assumed_size=usage_types.MAX_LINES, require_one_slicing_argument=False),),
+        statements=1,
     )
     @staticmethod
     async def schema_usage(
@@ -191,7 +194,7 @@ class Query:
         schema = info.schema._schema  # noqa: SLF001 - Strawberry's documented way to it
         return await usage_types.schema_uses(schema, context_of(info), days, part, deprecated_only)
 
-    @resolver("Who asks, with which rights, for which organization.", right=None)
+    @resolver("Who asks, with which rights, for which organization.", right=None, statements=1)
     @staticmethod
     async def viewer(info: strawberry.Info) -> Viewer:
         context = context_of(info)

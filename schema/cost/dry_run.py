@@ -29,7 +29,9 @@ class VariablesNotJson(BadUserInput):
 class FieldCost:
     path: str = strawberry.field(description="Response keys from the root, with dots between them.")
     cost: int = strawberry.field(description="Of the field and all below it, for all its parents; 0 to 2,147,483,647.")
-    statements: int = strawberry.field(description="SQL statements of the field alone, for all its parents; 0 or 1.")
+    statements: int = strawberry.field(
+        description="SQL statements that the field alone reads with at most, for all its parents together."
+    )
 
 
 @strawberry.type(description="What an operation would cost.")
@@ -38,7 +40,11 @@ class OperationCost:
         description="What is taken from the budget before it is executed; 1 to 2,147,483,647, or more than that."
     )
     limit: int = strawberry.field(description="What one operation may cost (DRIFTGRAPH_MAX_COST).")
-    statements: int = strawberry.field(description="SQL statements that it takes at most, however many rows there are.")
+    statements: int = strawberry.field(
+        description="SQL statements that read what is selected, at most, however many rows there are. Not among them:"
+        " what a mutation does to change something, a subscription to wait for its events, and the audit trail to note"
+        " who was shown what."
+    )
     fields: list[FieldCost] = strawberry.field(
         description="Its fields sorted by path, at most 1,000 (DRIFTGRAPH_MAX_QUERY_FIELDS)."
     )

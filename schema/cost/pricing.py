@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
     GraphQLField,
-    GraphQLInputType,
     GraphQLInt,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLSchema,
+    GraphQLType,
     OperationDefinitionNode,
     SelectionSetNode,
     Undefined,
@@ -22,10 +22,10 @@ from graphql import (
     VariableNode,
     Visitor,
     get_named_type,
-    get_nullable_type,
     is_abstract_type,
     is_composite_type,
     is_list_type,
+    is_non_null_type,
     type_from_ast,
     visit,
 )
@@ -37,7 +37,7 @@ from schema.execution.selection import Selection, collect, conditions_of
 
 _FEW = 10  # items of a list that says nothing of its size
 _INTROSPECTION = {"__typename": 0, "__schema": 100, "__type": 10}
-_COUNTED = "totalCount"
+_COUNTS = ("totalCount", "totalCountPrecision")  # of a page, which is counted once for both
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class FieldPrice:
     weight: int
     listed: bool
     assumed: int | None
-    slicing: tuple[tuple[str, GraphQLInputType], ...]  # arguments that say how many items there are
+    slicing: tuple[tuple[str, bool], ...]  # arguments that say how many items there are, and whether they are lists
     sized: tuple[str, ...]
-    statements: int  # that answer it for all parents together
+    statements: int  # that answer it for all parents together, at most
 
 
 @cache
@@ -61,12 +61,21 @@ def _price(field_: "_Known") -> FieldPrice:
     composite = is_composite_type(get_named_type(field_.field.type))
     return FieldPrice(
         weight=int(cost.weight) if cost else int(composite),
-        listed=is_list_type(get_nullable_type(field_.field.type)),
+        listed=_is_list(field_.field.type),
         assumed=size.assumed_size or None if size else None,
-        slicing=tuple((name, field_.field.args[name].type) for name in size.slicing_arguments or ()) if size else (),
+        slicing=tuple((name, _is_list(field_.field.args[name].type)) for name in size.slicing_arguments or ())
+        if size
+        else (),
         sized=tuple(size.sized_fields or ()) if size else (),
-        statements=int((isinstance(definition, DeclaredField) and definition.read is None) or field_.name == _COUNTED),
+        statements=_statements(field_.name, definition),
     )
+
+
+def _statements(name: str, definition: Any) -> int:
+    if isinstance(definition, DeclaredField):
+        return int(definition.read is None)
+    declared: int = getattr(definition, "metadata", {}).get("statements", 0)
+    return declared or int(name in _COUNTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class Line:
 
     path: tuple[str, ...]
     cost: int
-    statements: int  # of the field alone
+    statements: int  # of the field alone, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +151,10 @@ class Pricing:
         return sorted(self._lines.values(), key=lambda line: line.path)
 
     def _told(self, path: tuple[str, ...], cost: int, statements: int = 0) -> int:
-        if self._lines is not None and (path not in self._lines or self._lines[path].cost < cost):
-            self._lines[path] = Line(path, cost, statements)
+        if self._lines is not None:
+            # Under an interface a place is met once for each type: the dearest counts, and each has statements.
+            known = self._lines.get(path, Line(path, 0, 0))
+            self._lines[path] = Line(path, max(cost, known.cost), known.statements + statements)
         return cost
 
     def _root(self) -> GraphQLObjectType:
@@ -180,10 +191,21 @@ class Pricing:
         path: tuple[str, ...],
     ) -> int:
         found = self._collected(kind, sets)
-        return sum(self._field(kind, selection, sized, size, (*path, key)) for key, selection in found.items())
+        counts = [key for key, selection in found.items() if selection.name in _COUNTS]
+        return sum(
+            self._field(kind, selection, sized, size, (*path, key), counted=key in counts[1:])
+            for key, selection in found.items()
+        )
 
     def _field(
-        self, kind: GraphQLObjectType, selection: Selection, sized: tuple[str, ...], size: int, path: tuple[str, ...]
+        self,
+        kind: GraphQLObjectType,
+        selection: Selection,
+        sized: tuple[str, ...],
+        size: int,
+        path: tuple[str, ...],
+        *,
+        counted: bool = False,  # for a field beside it
     ) -> int:
         price = self._known(kind, selection.name)
         if price is None:
@@ -196,7 +218,8 @@ class Pricing:
         sets = [node.selection_set for node in selection.nodes if node.selection_set is not None]
         if sets:
             cost += self._composite(kind.fields[selection.name].type, sets, (price.sized, count), path)
-        return self._told(path, cost * times, price.statements)
+        statements = min(price.statements, count) if price.listed else price.statements
+        return self._told(path, cost * times, 0 if counted else statements)
 
     def _composite(
         self,
@@ -217,31 +240,35 @@ class Pricing:
 
     def _size(self, price: FieldPrice, selection: Selection) -> int:
         given = {node.name.value: node.value for node in selection.nodes[0].arguments or ()}
-        for name, kind in price.slicing:
-            found = self._amount(kind, given[name]) if name in given else None
+        for name, is_list in price.slicing:
+            found = self._amount(given[name], is_list=is_list) if name in given else None
             if found is not None:
                 return max(0, found)
         return _FEW if price.assumed is None else price.assumed
 
-    def _amount(self, kind: GraphQLInputType, node: ValueNode) -> int | None:
+    def _amount(self, node: ValueNode, *, is_list: bool) -> int | None:
         if isinstance(node, VariableNode):
             return self.variables.get(node.name.value)
-        return amount(kind, value_from_ast_untyped(node))
+        return amount(value_from_ast_untyped(node), is_list=is_list)
 
 
-def amount(kind: GraphQLInputType, value: Any) -> int | None:
-    """The number that an Int says, or the length of a list, once GraphQL has coerced the value to the type.
+def _is_list(kind: GraphQLType | None) -> bool:
+    return is_list_type(kind.of_type if is_non_null_type(kind) else kind)
+
+
+def amount(value: Any, *, is_list: bool) -> int | None:
+    """The number that an Int says, or the length of a list, once GraphQL has coerced the value.
 
     None of null, and of a value that does not fit.
     """
     if value is None:
         return None
-    if is_list_type(get_nullable_type(kind)):
+    if is_list:
         return len(value) if isinstance(value, list) else 1
     # An Int may be sent as 100.0; true is a number to Python alone.
     if type(value) is int:
         return value
-    found = coerce_input_value(value, kind)
+    found = coerce_input_value(value, GraphQLInt)
     return None if found is Undefined else found
 
 
@@ -249,14 +276,16 @@ def amount(kind: GraphQLInputType, value: Any) -> int | None:
 class Sizing:
     """What of an operation's variables its price depends on: the amounts that some say, and the truth of others."""
 
-    amounts: Mapping[str, GraphQLInputType] = field(default_factory=dict)
+    amounts: Mapping[str, bool] = field(default_factory=dict)  # whether it is a list; else it is an Int
     conditions: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)  # not coerced
 
     def values(self, raw: Mapping[str, Any] | None) -> dict[str, Any]:
         """Amounts and truth by name, the same ones in the same order each time; raw values need not be good."""
-        given = {**self.defaults, **raw} if raw else self.defaults
-        found: dict[str, Any] = {name: amount(kind, given.get(name)) for name, kind in self.amounts.items()}
+        given = {**self.defaults, **raw} if raw and self.defaults else raw or self.defaults
+        found: dict[str, Any] = {
+            name: amount(given.get(name), is_list=is_list) for name, is_list in self.amounts.items()
+        }
         for name in self.conditions:
             found[name] = given.get(name) is True
         return found
@@ -283,9 +312,9 @@ def sizing_of(
         visit(node, visitor)
     amounts = {}
     for definition in operation.variable_definitions or ():
-        name, kind = definition.variable.name.value, cast("GraphQLInputType", type_from_ast(schema, definition.type))
-        if name in visitor.names and (is_list_type(get_nullable_type(kind)) or get_nullable_type(kind) is GraphQLInt):
-            amounts[name] = kind
+        name, kind = definition.variable.name.value, type_from_ast(schema, definition.type)
+        if name in visitor.names and (_is_list(kind) or get_named_type(kind) is GraphQLInt):
+            amounts[name] = _is_list(kind)
     return Sizing(amounts, conditions_of(operation, fragments).variables, defaults(operation))
 
 

@@ -21,6 +21,7 @@ from schema.build import build_schema, core_schema
 from schema.cost.directives import Cost, ListSize
 from schema.execution.core import coerced
 from schema.execution.documents import prepare
+from tests import acceptance
 from tests import factories as make
 from tests.api import Api
 from tests.asgi import asking, bearer
@@ -324,3 +325,53 @@ async def test_the_dry_run_of_a_huge_operation_fits_into_an_int(api: Api) -> Non
     data = await api.data("query($d: String!) { cost(document: $d) { requested } }", d=pages)
 
     assert data == {"cost": {"requested": 2**31 - 1}}
+
+
+TOLD = "query($d: String!, $v: String) { cost(document: $d, variables: $v) { statements } }"
+EVERY_ID = (
+    "query($ids: [ID!]!) { nodes(ids: $ids) { id ... on DriftEvent { payer { id } } ... on Claim { payer { id } } } }"
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "statements"),
+    [
+        ("{ __typename }", 0),
+        ("{ viewer { role } }", 1),
+        ("{ viewer { organization { name } } }", 1),
+        ("{ accessReview { actorCount emergencyAccess { reason } } }", 2),
+        ("{ schemaUsage { uses } }", 1),
+        ("{ payers { totalCount } }", 2),
+        ("{ payers { totalCountPrecision nodes { id } } }", 2),
+        ("{ payers { totalCount again: totalCount totalCountPrecision } }", 2),
+        ('{ a: payers { totalCount } b: payers(filter: {code: {eq: "P1"}}) { totalCount } }', 4),
+        ("{ agents { nodes { trend(last: 0) { id } } } }", 1),
+        ("{ agents { nodes { trend { id } lastRun { id } openFindings { high } } } }", 4),
+    ],
+)
+async def test_the_dry_run_tells_how_many_statements_read_the_answer(
+    api: Api, organization: Organization, way: str, document: str, statements: int
+) -> None:
+    await in_thread(acceptance.fill, organization, 2)
+
+    told = await api.data(TOLD, d=document)
+    answer = await api(document)
+
+    assert answer.errors == []
+    assert told == {"cost": {"statements": statements}}
+    taken = len(answer.statements)
+    assert taken <= statements if way == "auto" else taken == statements
+
+
+async def test_the_dry_run_counts_a_statement_for_each_type_that_ids_can_have(
+    api: Api, organization: Organization
+) -> None:
+    ids = await in_thread(acceptance.fill, organization, 2)
+    lists = [[ids["event"]], [ids["event"]] * 5, list(ids.values())]
+
+    told = [await api.data(TOLD, d=EVERY_ID, v=orjson.dumps({"ids": one}).decode()) for one in lists]
+    answers = [await api(EVERY_ID, ids=one) for one in lists]
+
+    assert [len(answer.statements) for answer in answers] == [2, 2, 4]
+    # The payer is asked for on two types, each of which may have one.
+    assert [one["cost"]["statements"] for one in told] == [3, 7, 5]

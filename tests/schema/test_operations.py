@@ -51,6 +51,8 @@ async def test_statements_are_as_many_for_twenty_parents_as_for_one(
     assert (one.errors, twenty.errors) == ([], [])
     expected = STATEMENTS[name]["auto" if way == "auto" else "loaders"]
     assert (len(one.statements), len(twenty.statements)) == (expected, expected)
+    told = await api.data("query($d: String!) { cost(document: $d) { statements } }", d=acceptance.text(name))
+    assert told["cost"]["statements"] == STATEMENTS[name]["loaders"]
 
 
 async def test_claims_of_an_event_are_those_of_its_window(organization: Organization, api: Api) -> None:
