@@ -91,7 +91,7 @@ class Environment:
     max_import_error_share: float = 0.2  # more rejected rows than this, and the batch is rejected
     max_issues_per_rule: int = 1_000  # issues kept per rule and batch; the exact count is in the quality report
     max_page_size: int = 100  # first and last
-    default_page_size: int = 25
+    default_page_size: int = 25  # where neither is given; a smaller max_page_size counts
     count_cap: int = 10_000  # totalCount is exact up to here
     max_query_characters: int = 50_000  # of a document
     max_query_tokens: int = 2_000
@@ -159,6 +159,11 @@ class Environment:
     def shows_schema(self) -> bool:
         """Whether introspection is answered."""
         return self.introspection == "on" or (self.introspection == "auto" and not self.is_production)
+
+    @property
+    def usual_page_size(self) -> int:
+        """Rows of a page that says nothing of its size: as many as a page may have at most."""
+        return min(self.default_page_size, self.max_page_size)
 
     @property
     def claim_keyring(self) -> dict[str, str]:

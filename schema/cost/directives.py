@@ -40,7 +40,7 @@ def prices(declaration: Any) -> tuple[Any, ...]:
     match declaration:
         case RootPage() | ChildPage():
             size = ListSize(
-                assumed_size=settings.ENVIRONMENT.default_page_size,
+                assumed_size=settings.ENVIRONMENT.usual_page_size,
                 slicing_arguments=["first", "last"],
                 sized_fields=["edges", "nodes"],
                 require_one_slicing_argument=False,

@@ -188,7 +188,7 @@ class PageArguments:
             raise PageArgumentsConflict(path=("last",))
         name, size = ("last", last) if last is not None else ("first", first)
         if size is None:
-            size = settings.ENVIRONMENT.default_page_size
+            size = settings.ENVIRONMENT.usual_page_size
         limit = settings.ENVIRONMENT.max_page_size
         if size < 0:
             raise NegativePage(argument=name, path=(name,))

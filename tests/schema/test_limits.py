@@ -8,13 +8,21 @@ import pytest
 from django.conf import settings
 from graphql import get_introspection_query
 
+from backend.accounts.models import Organization
 from backend.config.env import Environment
 from backend.core.errors import LimitExceeded
+from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
+from schema.cost.directives import prices
+from schema.declarations import RootPage
 from schema.execution.documents import prepare
 from schema.limits import NulInText, operation_of, parsed, refuse_costly_json, refuse_nul
+from schema.types.payers import PAYERS
+from tests import factories as make
+from tests.api import Api
 from tests.asgi import asking
+from tests.threads import in_thread
 from tests.unit.counted_work import counted
 
 _BOMB = "{ ...f0 }" + "".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(30))
@@ -169,3 +177,23 @@ async def test_json_that_takes_long_is_a_clear_client_error(
 
     error = answer.json()["errors"][0]
     assert (error["extensions"]["code"], says in error["message"]) == ("BAD_USER_INPUT", True)
+
+
+async def test_a_page_that_says_nothing_of_its_size_is_no_larger_than_a_page_may_be(
+    api: Api, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill() -> None:
+        with acting_for(organization.id):
+            for number in range(4):
+                make.payer(organization, f"p{number}")
+
+    await in_thread(fill)
+    _limit(monkeypatch, max_page_size=3)
+
+    data = await api.data("{ payers { nodes { code } pageInfo { hasNextPage } } }")
+    refused = await api("{ payers(first: 4) { nodes { code } } }")
+
+    assert data["payers"] == {"nodes": [{"code": f"p{n}"} for n in range(3)], "pageInfo": {"hasNextPage": True}}
+    assert "DRIFTGRAPH_MAX_PAGE_SIZE" in refused.errors[0]["message"]
+    [size] = prices(RootPage(PAYERS, None))
+    assert size.assumed_size == 3
