@@ -1,8 +1,6 @@
 """Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
 
-import asyncio
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +22,7 @@ from schema.cost.pricing import Price, Pricing, Sizing, sizing_of
 from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, conditions_of
+from schema.execution.turns import Party, Turns
 from schema.limits import operation_of, parsed
 from schema.usage.coordinates import Usage, usage_of
 from schema.validity import problems
@@ -31,8 +30,9 @@ from schema.validity import problems
 OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
 _DOCUMENTS = 512
-_SHORT = 500  # characters; what takes less than a switch of threads
-_ERRORS = 20  # of validation; each may look for names that are alike among all of the schema
+_SHORT = 200  # characters; what takes hardly more than a switch of threads
+_PRICED = 5  # characters of a document that is not known yet, for 1 of a budget
+_ERRORS = 10  # of validation; each may look for names that are alike among all of the schema
 _FORMS = 32  # of one operation: rights times values of the variables in @skip and @include
 
 
@@ -90,13 +90,18 @@ class Prepared:
 
 
 @cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="documents")
-
-
-@cache
 def _documents() -> LeastRecent[tuple[str, str | None], Prepared]:
     return LeastRecent(_DOCUMENTS, weight=lambda key: len(key[0]), capacity=settings.ENVIRONMENT.document_cache_bytes)
+
+
+def known(text: str, operation_name: str | None) -> Prepared | None:
+    """The operation that is meant, if its text was prepared before and is valid."""
+    return _documents().peek((text, operation_name))
+
+
+def price_of(text: str) -> int:
+    """What it costs to look at a text that is not known yet, by its length."""
+    return max(1, min(len(text), settings.ENVIRONMENT.max_query_characters) // _PRICED)
 
 
 def prepare(text: str, operation_name: str | None) -> Prepared:
@@ -106,19 +111,24 @@ def prepare(text: str, operation_name: str | None) -> Prepared:
         GraphQLError: not a document.
         LimitExceeded and others of schema.limits: more than a document may hold.
     """
-    return _documents().get((text, operation_name), lambda: _prepare(text, operation_name))
+    return known(text, operation_name) or _kept(_prepare(text, operation_name), operation_name)
 
 
-async def prepared(text: str, operation_name: str | None) -> Prepared:
-    """The same, without holding up others: a long text that is not known yet is looked at in a thread.
+async def prepared(text: str, operation_name: str | None, turns: Turns, party: Party) -> Prepared:
+    """The same, without holding up others: a long text that is not known yet is looked at in a thread, in turn.
 
     Raises: as prepare.
     """
-    key = (text, operation_name)
-    if len(text) <= _SHORT or _documents().peek(key) is not None:
+    if len(text) <= _SHORT or known(text, operation_name) is not None:
         return prepare(text, operation_name)
-    found = await asyncio.get_running_loop().run_in_executor(_thread(), _prepare, text, operation_name)
-    return _documents().get(key, lambda: found)
+    # Another may have sent the same meanwhile.
+    found = await turns.run(party, lambda: known(text, operation_name) or _prepare(text, operation_name))
+    return _kept(found, operation_name)
+
+
+def _kept(found: Prepared, operation_name: str | None) -> Prepared:
+    """The same; what is not valid is not kept, for then it would push out what is."""
+    return found if found.errors else _documents().get((found.text, operation_name), lambda: found)
 
 
 def _prepare(text: str, operation_name: str | None) -> Prepared:

@@ -24,18 +24,18 @@ from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
 from schema.errors import present
-from schema.execution.documents import Prepared, prepared
+from schema.execution.documents import Prepared
 from schema.execution.engine import Answer, execute
 from schema.http.asked import Asked, address_of, purpose_of, seconds_of
 from schema.http.caching import cacheable
 from schema.http.consistency import EXTENSION, HEADER, position_of, token_after
 from schema.http.credentials import Credentials, Principal
 from schema.http.cross_origin import preflight, share
-from schema.http.documents import Documents
 from schema.http.event_stream import EventStream, frames
 from schema.http.graphiql import page, static_file
 from schema.http.instruments import Observed, count_operation, count_response, outcome_of
 from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
+from schema.http.preparation import Preparation
 from schema.http.requests import (
     EVENT_STREAM,
     GRAPHQL_RESPONSE,
@@ -48,7 +48,6 @@ from schema.http.requests import (
 )
 from schema.http.streams import Streams, json_of
 from schema.http.websocket import Socket
-from schema.limits import refuse_nul
 from schema.usage.ledger import UsageLedger
 
 log = logging.getLogger("driftgraph.http")
@@ -76,7 +75,7 @@ class GraphQLApp:
     ) -> None:
         self._reads = reads
         self._budgets = budgets or process_budgets()
-        self._documents = Documents()
+        self._preparation = Preparation(self._budgets)
         self.writes, self.credentials = writes, Credentials(reads, writes, attempts or process_attempts())
         self.usage = UsageLedger(writes)
         self.streams = Streams(reads, self.credentials, self._budgets, self.usage, Listener(connection_url()))
@@ -131,13 +130,12 @@ class GraphQLApp:
         try:
             try:
                 purpose, seconds, after = purpose_of(headers), seconds_of(headers), position_of(headers)
-                operation = await self.prepare(request)
+                operation = await self.prepare(request, who, whence := address_of(scope))
                 _refuse_silent_subscription(operation, headers)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
             if scope["method"] == "GET" and operation.kind is OperationType.MUTATION:
                 raise HttpError(405, "BAD_USER_INPUT", "Mutations need POST.", {"allow": "POST"})
-            whence = address_of(scope)
             asked = Asked(
                 operation,
                 request.variables,
@@ -175,29 +173,21 @@ class GraphQLApp:
             raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
         return who
 
-    async def prepare(self, request: GraphQLRequest) -> Prepared:
+    async def prepare(self, request: GraphQLRequest, who: Principal, address: str) -> Prepared:
         """The operation that is meant; a valid one can be asked for by its hash from here on.
 
         Raises:
             GraphQLError, AppError: there is none, or the document is not within its limits.
+            HttpError: the budget is spent.
         """
         try:
-            return await self._prepared(request)
+            return await self._preparation.operation(request, who.actor, address)
+        except RateLimited as error:
+            count_operation(None, outcome_of(error))
+            raise _too_many(error) from None
         except (GraphQLError, AppError) as error:
             count_operation(None, outcome_of(error))
             raise
-
-    async def _prepared(self, request: GraphQLRequest) -> Prepared:
-        refuse_nul(request.variables)
-        text = self._documents.text(request.query, request.document_id, request.persisted)
-        try:
-            async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                operation = await prepared(text, request.operation_name)
-        except TimeoutError:
-            raise DeadlineExceeded from None
-        if not operation.errors:
-            self._documents.remember(text, request.persisted)
-        return operation
 
     async def execute(self, asked: Asked, who: Principal) -> Answer:
         """The answer to a query or mutation, within its deadline and paid for.
@@ -217,8 +207,7 @@ class GraphQLApp:
                     who = Principal((await self.credentials.anew(asked.headers, asked.address)).actor)
                 return await self._paid(asked, who)
         except RateLimited as error:
-            wait = {"retry-after": str(error.details["seconds"])}
-            raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, error.code, error.message, wait) from None
+            raise _too_many(error) from None
         except TimeoutError:
             changes = asked.prepared.kind is OperationType.MUTATION
             return _refused(DeadlineExceeded(_MAY_COME) if changes else DeadlineExceeded())
@@ -323,6 +312,11 @@ def _refuse_silent_subscription(operation: Prepared, headers: Headers) -> None:
     """Raises NoEvents: the client could not be told of more than one event."""
     if operation.kind is OperationType.SUBSCRIPTION and not takes_events(headers.get("accept")):
         raise NoEvents
+
+
+def _too_many(error: RateLimited) -> HttpError:
+    wait = {"retry-after": str(error.details["seconds"])}
+    return HttpError(HTTPStatus.TOO_MANY_REQUESTS, error.code, error.message, wait)
 
 
 def _refused(error: GraphQLError | AppError) -> Answer:

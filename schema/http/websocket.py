@@ -46,7 +46,7 @@ class Endpoint(Protocol):
     streams: Streams
     writes: WriteThreads
 
-    async def prepare(self, request: GraphQLRequest) -> Prepared:
+    async def prepare(self, request: GraphQLRequest, who: Principal, address: str) -> Prepared:
         """The operation that is meant."""
 
     async def execute(self, asked: Asked, who: Principal) -> Answer:
@@ -217,7 +217,7 @@ class Socket:
             await self._send({"id": key, "type": "complete"})
 
     async def _answer(self, key: str, request: GraphQLRequest, who: Principal, request_id: str) -> None:
-        prepared = await self._endpoint.prepare(request)
+        prepared = await self._endpoint.prepare(request, who, self._address)
         asked = Asked(
             prepared=prepared,
             variables=request.variables,

@@ -276,6 +276,40 @@ async def test_a_refused_operation_takes_nothing_from_the_budget(
     assert served.json()["extensions"]["cost"]["remaining"] == 19
 
 
+async def test_documents_that_are_not_valid_are_paid_for_by_whoever_sends_them(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=1_000)
+    unknown = {"query": "{" + "payerz " * 500 + "}"}  # 3,502 characters
+
+    async def sent(headers: dict[str, str]) -> list[int]:
+        return [(await http.post("/graphql", json=unknown, headers=headers)).status_code for _ in range(3)]
+
+    assert await sent({}) == [200, 429, 429]
+    assert await sent(token) == [200, 429, 429]
+    known = await http.post("/graphql", json={"query": "{ __typename }"}, headers=token)
+    assert known.json()["extensions"]["cost"]["remaining"] == 1_000 - 700 - 1
+
+
+async def test_a_new_document_that_is_valid_costs_who_is_signed_in_nothing_and_others_its_length_once(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=1_000)
+
+    async def sent(comment: str, headers: dict[str, str]) -> httpx.Response:
+        text = "{ __typename }#" + way + comment * 3_000  # the cache of documents outlives a test
+        return await http.post("/graphql", json={"query": text}, headers=headers)
+
+    mine = [await sent(letter, token) for letter in "ab"]
+    others = [await sent(letter, {}) for letter in "accd"]
+
+    assert [one.json()["extensions"]["cost"]["remaining"] for one in mine] == [999, 998]
+    # The first is known by then; the second costs 604, and 1 for each time that it is executed.
+    assert [one.status_code for one in others] == [200, 200, 200, 429]
+
+
 async def test_the_dry_run_tells_the_price_of_every_field(api: Api) -> None:
     document = "query($n: Int) { payers(first: $n) { totalCount nodes { id } } }"
     asked = """query($d: String!, $v: String) { cost(document: $d, variables: $v) {

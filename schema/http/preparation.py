@@ -1,0 +1,59 @@
+"""From a request to the operation that it means: looked up, or looked at in turn and paid for."""
+
+import asyncio
+
+from django.conf import settings
+
+from backend.core.actor import Actor
+from backend.core.errors import DeadlineExceeded
+from schema.cost.budgets import Budgets, accounts_of
+from schema.execution.documents import Prepared, known, prepared, price_of
+from schema.execution.turns import Party, Turns
+from schema.http.documents import Documents
+from schema.http.requests import GraphQLRequest
+from schema.limits import refuse_nul
+
+
+class Preparation:
+    """Prepares the operations of one process."""
+
+    def __init__(self, budgets: Budgets) -> None:
+        self._budgets, self._documents, self._turns = budgets, Documents(), Turns()
+
+    async def operation(self, request: GraphQLRequest, actor: Actor | None, address: str) -> Prepared:
+        """The operation that is meant; a valid one can be asked for by its hash from here on.
+
+        Raises:
+            GraphQLError, AppError: there is none, or the document is not within its limits.
+            RateLimited: the budget does not have what looking at the document costs.
+            DeadlineExceeded: too many others wait.
+        """
+        refuse_nul(request.variables)
+        text = self._documents.text(request.query, request.document_id, request.persisted)
+        operation = known(text, request.operation_name)
+        if operation is None:
+            is_trusted = request.document_id is not None
+            operation = await self._looked_at(text, request.operation_name, actor, address, is_trusted=is_trusted)
+        if not operation.errors:
+            self._documents.remember(text, request.persisted)
+        return operation
+
+    async def _looked_at(
+        self, text: str, operation_name: str | None, actor: Actor | None, address: str, *, is_trusted: bool
+    ) -> Prepared:
+        """The operation of a text that is not known yet, paid for before: valid or not, it is work.
+
+        Who is signed in has it for nothing if it is valid, and everybody a trusted document.
+        """
+        party = Party(accounts_of(actor, address)[0].key, is_known=actor is not None)
+        try:
+            async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
+                if is_trusted:
+                    return await prepared(text, operation_name, self._turns, party)
+                charge = await self._budgets.charge(actor, address, price_of(text))
+                operation = await prepared(text, operation_name, self._turns, party)
+                if actor is not None and not operation.errors:
+                    await self._budgets.give_back(charge, 0)
+                return operation
+        except TimeoutError:
+            raise DeadlineExceeded from None
