@@ -15,6 +15,7 @@ from backend.db.listening import Listener
 from backend.db.reads import Reads
 from backend.db.snapshots import Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
+from schema.execution.turns import Turns
 from schema.loaders.request import Loaders
 from schema.protection import Protection
 
@@ -39,6 +40,7 @@ class Context:
     principal: Actor | None = None
     idempotency_key: str | None = None
     feed: Feed | None = None  # for the field of a subscription
+    turns: Turns = field(default_factory=Turns)  # for work on documents; those of all operations of the process
     started: float = field(default_factory=time.monotonic)
     loaders: Loaders = field(init=False)
     shown: defaultdict[type[models.Model], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))

@@ -11,6 +11,7 @@ from backend.accounts import models as accounts
 from backend.core.actor import Right, Role
 from backend.core.errors import Forbidden, LimitExceeded
 from schema.context import Context, context_of
+from schema.cost.budgets import party_of
 from schema.cost.directives import Cost, ListSize, sized_by
 from schema.cost.dry_run import OperationCost, operation_cost
 from schema.declare import column, opaque_id, resolver, root_list, root_node, root_row
@@ -151,7 +152,7 @@ class Query:
     @resolver(
         "What an operation would cost, field by field; it is not executed. docs/limits.md says how costs come about.",
         right=None,
-        directives=(Cost(weight="20"),),
+        directives=(Cost(weight="500"),),
     )
     @staticmethod
     async def cost(
@@ -165,7 +166,9 @@ class Query:
         ] = None,
     ) -> OperationCost:
         schema = info.schema._schema  # noqa: SLF001 - Strawberry's documented way to it
-        return await operation_cost(schema, document, variables, operation_name)
+        context = context_of(info)
+        party = party_of(context.actor, "")
+        return await operation_cost(schema, document, variables, operation_name, turns=context.turns, party=party)
 
     @resolver(
         "Which client of the organization used which part of the schema, deprecated parts first, then the most used; at"

@@ -16,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool
 from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.core.shared_counters import redis_address
+from schema.execution.turns import Party
 
 log = logging.getLogger("driftgraph.cost")
 _WINDOW = 60  # seconds
@@ -208,6 +209,11 @@ def accounts_of(actor: Actor | None, address: str) -> tuple[Account, ...]:
             "DRIFTGRAPH_ORGANIZATION_COST_PER_MINUTE",
         ),
     )
+
+
+def party_of(actor: Actor | None, address: str) -> Party:
+    """Who has a turn: whoever has a budget."""
+    return Party(accounts_of(actor, address)[0].key, is_known=actor is not None)
 
 
 def process_budgets() -> Budgets:

@@ -1,6 +1,6 @@
 """What an operation would cost, field by field, without executing it."""
 
-import asyncio
+from functools import cache
 from typing import Any
 
 import orjson
@@ -9,12 +9,17 @@ from django.conf import settings
 from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 
 from backend.core.errors import BadUserInput
+from backend.core.least_recent import LeastRecent
+from schema.cost.directives import ListSize
 from schema.cost.pricing import Line, Pricing, sizing_of
+from schema.execution.turns import Party, Turns
 from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
 from schema.reasons import reason
 from schema.validity import problems
 
 _LARGEST = 2**31 - 1  # of GraphQL's Int
+_LINES = 1_000  # that the answer is priced with
+_KEPT = 16  # results, for who asks again and again, in aliases or requests
 
 
 class DocumentNotValid(BadUserInput):
@@ -46,12 +51,19 @@ class OperationCost:
         " who was shown what."
     )
     fields: list[FieldCost] = strawberry.field(
-        description="Its fields sorted by path, at most 1,000 (DRIFTGRAPH_MAX_QUERY_FIELDS)."
+        description="Its fields sorted by path, at most 1,000 (DRIFTGRAPH_MAX_QUERY_FIELDS).",
+        directives=[ListSize(assumed_size=_LINES, require_one_slicing_argument=False)],
     )
 
 
 async def operation_cost(
-    schema: GraphQLSchema, document: str, variables: str | None, operation_name: str | None
+    schema: GraphQLSchema,
+    document: str,
+    variables: str | None,
+    operation_name: str | None,
+    *,
+    turns: Turns,
+    party: Party,
 ) -> OperationCost:
     """The price of an operation.
 
@@ -61,8 +73,13 @@ async def operation_cost(
     SQL: none.
     """
     values = _variables(variables)
+    key = (document, variables, operation_name)
+
+    def work() -> tuple[int, list[Line]]:
+        return _results().get(key, lambda: _priced(schema, document, values, operation_name))
+
     # Validation can take long, and others are waiting for the event loop.
-    price, lines = await asyncio.to_thread(_priced, schema, document, values, operation_name)
+    price, lines = await turns.run(party, work)
     return OperationCost(
         requested=min(price, _LARGEST),
         limit=settings.ENVIRONMENT.max_cost,
@@ -72,6 +89,12 @@ async def operation_cost(
             for line in lines
         ],
     )
+
+
+@cache
+def _results() -> LeastRecent[tuple[str, str | None, str | None], tuple[int, list[Line]]]:
+    """For the thread of turns alone."""
+    return LeastRecent(_KEPT)
 
 
 def _variables(text: str | None) -> dict[str, Any]:

@@ -254,6 +254,7 @@ class GraphQLApp:
         async with snapshot:
             context = Context(
                 snapshot=snapshot,
+                turns=self._preparation.turns,
                 writes=asked.writes,
                 request_id=asked.request_id,
                 principal=actor,

@@ -6,9 +6,9 @@ from django.conf import settings
 
 from backend.core.actor import Actor
 from backend.core.errors import DeadlineExceeded
-from schema.cost.budgets import Budgets, accounts_of
+from schema.cost.budgets import Budgets, party_of
 from schema.execution.documents import Prepared, known, prepared, price_of
-from schema.execution.turns import Party, Turns
+from schema.execution.turns import Turns
 from schema.http.documents import Documents
 from schema.http.requests import GraphQLRequest
 from schema.limits import refuse_nul
@@ -18,7 +18,7 @@ class Preparation:
     """Prepares the operations of one process."""
 
     def __init__(self, budgets: Budgets) -> None:
-        self._budgets, self._documents, self._turns = budgets, Documents(), Turns()
+        self._budgets, self._documents, self.turns = budgets, Documents(), Turns()
 
     async def operation(self, request: GraphQLRequest, actor: Actor | None, address: str) -> Prepared:
         """The operation that is meant; a valid one can be asked for by its hash from here on.
@@ -45,13 +45,13 @@ class Preparation:
 
         Who is signed in has it for nothing if it is valid, and everybody a trusted document.
         """
-        party = Party(accounts_of(actor, address)[0].key, is_known=actor is not None)
+        party = party_of(actor, address)
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
                 if is_trusted:
-                    return await prepared(text, operation_name, self._turns, party)
+                    return await prepared(text, operation_name, self.turns, party)
                 charge = await self._budgets.charge(actor, address, price_of(text))
-                operation = await prepared(text, operation_name, self._turns, party)
+                operation = await prepared(text, operation_name, self.turns, party)
                 if actor is not None and not operation.errors:
                     await self._budgets.give_back(charge, 0)
                 return operation

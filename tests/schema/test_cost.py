@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,13 +11,16 @@ import orjson
 import pytest
 from django.conf import settings
 from django.utils import timezone
+from graphql import DocumentNode, GraphQLError, GraphQLSchema
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.accounts.models import Organization
+from backend.config.env import Environment
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
+from schema import validity
 from schema.build import build_schema, core_schema
 from schema.cost.directives import Cost, ListSize
 from schema.execution.core import coerced
@@ -330,6 +334,31 @@ async def test_the_dry_run_tells_the_price_of_every_field(api: Api) -> None:
             {"path": "payers.totalCount", "cost": 10, "statements": 1},
         ],
     }
+
+
+async def test_the_dry_run_prices_a_document_once_however_often_it_is_asked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    priced = []
+
+    def problems(schema: GraphQLSchema, document: DocumentNode, *, at_most: int) -> list[GraphQLError]:
+        priced.append(threading.current_thread().name)
+        return validity.problems(schema, document, at_most=at_most)
+
+    monkeypatch.setattr("schema.cost.dry_run.problems", problems)
+    aliases = " ".join(f"a{number}: cost(document: $d) {{ requested }}" for number in range(9))
+
+    data = await api.data(f"query($d: String!) {{ {aliases} }}", d=f"query {way} {{ payers {{ nodes {{ id }} }} }}")
+
+    assert [one["requested"] for one in data.values()] == [26] * 9
+    assert [name.partition("_")[0] for name in priced] == ["documents"]
+
+
+def test_dry_runs_cost_what_they_take_so_that_an_operation_holds_few() -> None:
+    aliases = " ".join(f'a{n}: cost(document: "{{__typename}}") {{ fields {{ path }} }}' for n in range(7))
+
+    assert _price('{ cost(document: "{__typename}") { requested } }') == 500
+    assert _price(f"{{ {aliases} }}") == 7 * 1_500 > Environment().max_cost
 
 
 @pytest.mark.parametrize(

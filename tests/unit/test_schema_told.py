@@ -13,6 +13,7 @@ from schema.cost.dry_run import DocumentNotValid, operation_cost
 from schema.execution import documents
 from schema.execution.core import RefusedVariables, coerce_variables
 from schema.execution.documents import prepare
+from schema.execution.turns import Party, Turns
 
 Telling = Callable[..., None]
 KEYS = {"DRIFTGRAPH_SECRET_KEY": "s" * 40, "DRIFTGRAPH_CLAIM_KEY": "c" * 40}
@@ -80,5 +81,5 @@ async def test_suggestions_are_made_where_the_schema_may_be_known(telling: Telli
     telling(suggestions=False)
     assert [text for text in messages() if "Did you mean" in text or text == "[]"] == []
     with pytest.raises(DocumentNotValid) as priced:
-        await operation_cost(core_schema(), texts[0], None, None)
+        await operation_cost(core_schema(), texts[0], None, None, turns=Turns(), party=Party("it", is_known=True))
     assert "Did you mean" not in priced.value.message
