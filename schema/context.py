@@ -43,6 +43,7 @@ class Context:
     turns: Turns = field(default_factory=Turns)  # for work on documents; those of all operations of the process
     started: float = field(default_factory=time.monotonic)
     loaders: Loaders = field(init=False)
+    ids: int = 0  # of its lists of ids, so far
     shown: defaultdict[type[models.Model], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
     """Which objects of protected types the answer is made of."""
 

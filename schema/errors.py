@@ -1,13 +1,15 @@
 """What a client sees of an error, and what the log says: one mapper, one taxonomy. Nothing internal leaves."""
 
 import logging
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import strawberry
+from django.conf import settings
 from graphql import GraphQLError
 
-from backend.core.errors import AppError
+from backend.core.errors import AppError, LimitExceeded
 from schema.described import described
 from schema.reasons import reason
 
@@ -15,6 +17,10 @@ log = logging.getLogger("driftgraph.graphql")
 INTERNAL = "INTERNAL"
 """The code of a bug."""
 _MASKED = "Something went wrong on the server. The request id finds it in the log."
+
+
+class TooManyErrors(LimitExceeded):
+    """There are {actual} errors, of which {limit} are told (DRIFTGRAPH_MAX_ERRORS)."""
 
 
 class ErrorCode(Enum):
@@ -82,6 +88,16 @@ def present(error: GraphQLError, request_id: str) -> dict[str, Any]:
             result[part] = shown[part]
     result["extensions"] = {"code": code, **extensions}
     return result
+
+
+def presented(errors: Sequence[GraphQLError], request_id: str) -> list[dict[str, Any]]:
+    """Errors as they stand in a response: of too many the bugs first, and a last one that says how many there are."""
+    limit = settings.ENVIRONMENT.max_errors
+    if len(errors) <= limit:
+        return [present(error, request_id) for error in errors]
+    told = sorted(errors, key=lambda error: code_of(error) != INTERNAL)[:limit]
+    last = TooManyErrors(actual=len(errors), limit=limit)
+    return [present(error, request_id) for error in (*told, GraphQLError(last.message, original_error=last))]
 
 
 def code_of(error: GraphQLError) -> str:

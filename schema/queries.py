@@ -142,12 +142,20 @@ class Query:
     @staticmethod
     async def nodes(
         info: strawberry.Info,
-        ids: Annotated[list[strawberry.ID], strawberry.argument(description="Opaque global ids, at most 100.")],
+        ids: Annotated[
+            list[strawberry.ID],
+            strawberry.argument(description="Opaque global ids, at most 100, and 500 in an operation."),
+        ],
     ) -> list[Node | None]:
-        limit = settings.ENVIRONMENT.max_input_items
-        if len(ids) > limit:
-            raise LimitExceeded(what="The list ids", actual=len(ids), limit=limit, setting="DRIFTGRAPH_MAX_INPUT_ITEMS")
-        return list(await asyncio.gather(*(_node(context_of(info), one) for one in ids)))
+        context, limits = context_of(info), settings.ENVIRONMENT
+        context.ids += len(ids)
+        for what, actual, setting in (
+            ("The list ids", len(ids), "max_input_items"),
+            ("The number of ids of the operation, up to this list,", context.ids, "max_operation_ids"),
+        ):
+            if actual > (limit := getattr(limits, setting)):
+                raise LimitExceeded(what=what, actual=actual, limit=limit, setting=f"DRIFTGRAPH_{setting.upper()}")
+        return list(await asyncio.gather(*(_node(context, one) for one in ids)))
 
     @resolver(
         "What an operation would cost, field by field; it is not executed. docs/limits.md says how costs come about.",

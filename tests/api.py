@@ -12,7 +12,7 @@ from backend.core.errors import AppError
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema.context import Context
-from schema.errors import present
+from schema.errors import presented
 from schema.execution import engine
 from schema.execution.documents import prepare
 
@@ -46,7 +46,7 @@ class Api:
                 snapshot=snapshot, writes=self._writes, request_id="test", principal=self._actor, idempotency_key=key
             )
             answer = await _executed(document, variables, context)
-            errors = [present(error, "test") for error in answer.errors]
+            errors = presented(answer.errors, "test")
             data = None if answer.data is None else orjson.loads(answer.data)
             return Answer(data, errors, list(snapshot.statements))
 

@@ -112,6 +112,8 @@ class Environment:
     max_review_days: int = 92  # of the period of an access review
     small_cell_minimum: int = 11  # claims in a cell from which on a VIEWER sees its figures
     max_input_items: int = 100  # items of a list in a filter
+    max_operation_ids: int = 500  # of all lists `ids` of an operation
+    max_errors: int = 100  # that an answer tells; one more says how many there are
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     agent_progress_hours: int = 24  # how long subscribers can resume where a run's progress left them
     max_streams_per_principal: int = 20  # WebSockets and event streams of one token or session, per process

@@ -23,7 +23,7 @@ from backend.db.snapshots import AnswerOutdated, Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
-from schema.errors import present
+from schema.errors import presented
 from schema.execution.documents import Prepared
 from schema.execution.engine import Answer, execute
 from schema.http.asked import Asked, address_of, purpose_of, seconds_of
@@ -327,7 +327,7 @@ def _refused(error: GraphQLError | AppError) -> Answer:
 
 
 def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
-    errors = [present(error, request_id) for error in answer.errors]
+    errors = presented(answer.errors, request_id)
     body, headers = json_of(answer, errors), _headers(media_type)
     if token := answer.extensions.get(EXTENSION):
         headers[HEADER] = token

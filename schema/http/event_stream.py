@@ -10,7 +10,7 @@ from django.conf import settings
 from graphql import GraphQLError
 
 from backend.core.errors import AppError
-from schema.errors import present
+from schema.errors import present, presented
 from schema.execution.engine import Answer
 from schema.http.asked import Asked
 from schema.http.credentials import Principal
@@ -103,7 +103,7 @@ class EventStream:
         except Ended:
             raise
         except NotBegun as refusal:
-            return [present(error, request_id) for error in refusal.errors]
+            return presented(refusal.errors, request_id)
         except GraphQLError as error:
             return [present(error, request_id)]
         except AppError as error:

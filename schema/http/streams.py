@@ -19,7 +19,7 @@ from backend.db.reads import Reads
 from backend.db.snapshots import AnswerOutdated
 from schema.context import Context, Feed
 from schema.cost.budgets import Budgets, CostExceeded
-from schema.errors import present
+from schema.errors import presented
 from schema.execution.core import RefusedVariables
 from schema.execution.engine import Answer, Subscribed, subscribe
 from schema.http.asked import Asked
@@ -217,8 +217,7 @@ def problem(code: str, message: str, request_id: str, *, retryable: bool = False
 
 def answer_json(answer: Answer, request_id: str) -> bytes:
     """An answer as JSON text."""
-    errors = [present(error, request_id) for error in answer.errors]
-    return json_of(answer, errors)
+    return json_of(answer, presented(answer.errors, request_id))
 
 
 def json_of(answer: Answer, errors: list[dict[str, Any]]) -> bytes:

@@ -12,7 +12,7 @@ from graphql import GraphQLError, OperationType
 
 from backend.core.errors import AppError, LimitExceeded, Unauthenticated
 from backend.db.writes import RequestWrites, WriteThreads
-from schema.errors import present
+from schema.errors import present, presented
 from schema.execution.documents import Prepared
 from schema.execution.engine import Answer
 from schema.http.asked import Asked, address_of, purpose_of, seconds_of
@@ -196,7 +196,7 @@ class Socket:
         except Ended:
             raise
         except NotBegun as refusal:
-            errors = [present(error, request_id) for error in refusal.errors]
+            errors = presented(refusal.errors, request_id)
         except GraphQLError as error:
             errors = [present(error, request_id)]
         except AppError as error:
