@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from django.conf import settings
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
@@ -32,11 +33,11 @@ from graphql import (
 from graphql.utilities import coerce_input_value, value_from_ast_untyped
 
 from schema.cost.directives import Cost, ListSize
+from schema.cost.introspection import Introspection
 from schema.declared_field import DeclaredField
 from schema.execution.selection import Selection, collect, conditions_of
 
 _FEW = 10  # items of a list that says nothing of its size
-_INTROSPECTION = {"__typename": 0, "__schema": 100, "__type": 10}
 _COUNTS = ("totalCount", "totalCountPrecision")  # of a page, which is counted once for both
 
 
@@ -136,6 +137,14 @@ class Pricing:
     variables: Mapping[str, Any]
     _lines: dict[tuple[str, ...], Line] | None = None  # where every field is to be told
     _rows: int | None = None  # of the root list, where it is not to be what it is asked for
+    _introspection: Introspection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        limit = settings.ENVIRONMENT.max_cost
+        self._introspection = Introspection(self.schema, self.fragments, self.variables, limit)
 
     def price(self) -> Price:
         """The price of the operation."""
@@ -146,6 +155,7 @@ class Pricing:
 
     def itemised(self) -> list[Line]:
         """Every field with its price, sorted by path."""
+        self._begin()
         self._lines = {}
         self._object(self._root(), (self.operation.selection_set,), (), 0, ())
         return sorted(self._lines.values(), key=lambda line: line.path)
@@ -209,7 +219,7 @@ class Pricing:
     ) -> int:
         price = self._known(kind, selection.name)
         if price is None:
-            return self._told(path, _INTROSPECTION.get(selection.name, 0))
+            return self._told(path, self._introspection.cost(selection))
         rows = self._rows if self._rows is not None and not sized and kind is self._root() else None
         count = self._size(price, selection) if rows is None else rows
         cost, times = price.weight, 1

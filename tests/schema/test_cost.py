@@ -11,7 +11,7 @@ import orjson
 import pytest
 from django.conf import settings
 from django.utils import timezone
-from graphql import DocumentNode, GraphQLError, GraphQLSchema
+from graphql import DocumentNode, GraphQLError, GraphQLSchema, execute_sync, get_introspection_query, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,9 @@ from tests import factories as make
 from tests.api import Api
 from tests.asgi import asking, bearer
 from tests.threads import in_thread
+from tests.unit.counted_work import counted
 
+QUERIES = core_schema().query_type.fields  # type: ignore[union-attr]  # a schema has queries
 PAGE = "query($n: Int) { payers(first: $n) { nodes { id name } } }"
 
 
@@ -97,7 +99,11 @@ def _price(document: str, **variables: Any) -> int:
         ("{ ...p } fragment p on Query { payers { ...n } } fragment n on PayerConnection { nodes { id } }", {}, 26),
         ('{ node(id: "x") { ... on DriftEvent { id } ... on Agent { runs { nodes { id } } } } }', {}, 1 + 1 + 25),
         ("{agents(first: 9) {nodes {runs(first: 8) {nodes {findings(first: 7) {nodes {id}}}}}}}", {}, 667),
-        ("{ __schema { types { name } } }", {}, 100),
+        ("{ __schema { types { name } } }", {}, 2 * (1 + len(core_schema().type_map))),
+        ("{ __schema { queryType { fields { name } } } }", {}, 2 * (1 + 1 + len(QUERIES))),
+        ('{ __type(name: "Viewer") { fields { name type { name ofType { name ofType { name } } } } } }', {}, 22),
+        ('{ __type(name: "Nothing") { fields { name } } }', {}, 1),
+        ("query($n: String!) { __type(name: $n) { name } }", {"n": "Viewer"}, 2),
     ],
 )  # fmt: skip
 def test_a_price_follows_from_the_declarations_and_the_values_of_variables(
@@ -131,6 +137,42 @@ def test_a_price_is_that_of_the_coerced_values(variables: dict[str, Any]) -> Non
     assert found == prepared.price(values)
     assert found.roots["nodes"].size == len(values["ids"])
     assert found.roots["agentRuns"].size == max(0, values["n"])
+
+
+def test_introspection_of_tools_is_within_the_limit_and_its_price_is_that_of_its_objects() -> None:
+    text = get_introspection_query(
+        specified_by_url=True,
+        directive_is_repeatable=True,
+        schema_description=True,
+        input_value_deprecation=True,
+    )
+
+    price = _price(text)
+
+    assert price == 2 * _objects(execute_sync(core_schema(), parse(text)).data)
+    assert price < Environment().max_cost
+
+
+def _objects(data: Any) -> int:
+    """The objects of an answer below its root."""
+    if isinstance(data, list):
+        return sum(isinstance(one, dict) + _objects(one) for one in data)
+    if isinstance(data, dict):
+        return sum(isinstance(one, dict) + _objects(one) for one in data.values())
+    return 0
+
+
+def test_the_price_of_introspection_is_found_with_bounded_work_and_passes_the_limit_where_the_answer_is_large() -> None:
+    fields = "fields(includeDeprecated: true) { args { name type { name } } name }"
+    prepared = [
+        prepare("{" + " ".join(f"a{n}: __schema {{ types {{ {fields} }} }}" for n in range(50)) + "}", None),
+        prepare("{" + " ".join(f"a{n}: __schema {{ types {{ n{n}: name {fields} }} }}" for n in range(20)) + "}", None),
+    ]
+
+    for one in prepared:
+        price, _ = counted(lambda one=one: one.price(None), at_most=400_000)  # type: ignore[misc]  # bound for the loop
+        assert one.errors == []
+        assert Environment().max_cost < price.requested <= Environment().max_cost + 2
 
 
 def test_a_price_is_worked_out_once_for_the_same_values() -> None:
