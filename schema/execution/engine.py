@@ -3,6 +3,7 @@
 A query can take two ways: its plain root fields are made by SQL, the others by the compiled executor, in one snapshot.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ from schema.small_cells import HIDDEN_BELOW, hidden_below
 
 UNEXECUTED = "none"
 """The way of what was refused before it was executed."""
+_AT_ONCE = 4  # root fields that are made ready, or become text, before others have a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +207,13 @@ def _outlined(prepared: Prepared, values: Mapping[str, Any], rights: frozenset[R
 async def _texts(form: Form, variables: VariableValues, context: Context, rows: dict[str, int]) -> dict[str, bytes]:
     """The JSON text of the root fields that SQL can make, and that have no error to report; puts down their rows."""
     ready: dict[str, Ready] = {}
-    for key, field_ in form.plain.items():
+    for number, (key, field_) in enumerate(form.plain.items(), 1):
         try:
             ready[key] = field_.ready(variables)
         except (NotPlain, AppError, GraphQLError):
             continue  # the executor makes the error
+        finally:
+            await _let_others(number)
     queries = [
         TextQuery(query.text, parameters)
         for one in ready.values()
@@ -218,7 +222,8 @@ async def _texts(form: Form, variables: VariableValues, context: Context, rows: 
     last = len(ready) == len(form.keys)
     results = await context.snapshot.texts(queries, last=last) if queries else []
     found: dict[str, bytes] = {}
-    for key, one in ready.items():
+    for number, (key, one) in enumerate(ready.items(), 1):
+        await _let_others(number)
         count = len(one.plan.queries)
         context.note(one.plan.model, one.plan.shown(results[:count]))
         found[key] = one.plan.render(results[:count])
@@ -227,6 +232,12 @@ async def _texts(form: Form, variables: VariableValues, context: Context, rows: 
     fitting = {key: text for key, text in found.items() if MISFIT_BYTE not in text}
     # The executor makes the others in the same snapshot; where that is over it begins anew, and makes them all.
     return {} if last and len(fitting) < len(found) else fitting
+
+
+async def _let_others(number: int) -> None:
+    """Nothing; after each few root fields others go on, for there can be many, with a statement to write for each."""
+    if number % _AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 def _object(form: Form, texts: Mapping[str, bytes]) -> bytes:
