@@ -24,26 +24,26 @@ from schema.relay.ids import decode_id_of
 from schema.types.agents import AgentRun
 
 _UNSETTLED_SECONDS = 0.5  # until an entry is looked for again that an older transaction keeps back
-_CURSOR = struct.Struct(">2sq16s")
+_CURSOR = struct.Struct(">2s16sq16s")
 _TAG = b"RP"
 Position = tuple[int, str]
 
 
-def cursor_of(transaction: int, entry: uuid.UUID) -> str:
-    """Where an entry stands in its log; opaque text."""
-    return base64.b64encode(_CURSOR.pack(_TAG, transaction, entry.bytes)).decode()
+def cursor_of(run: uuid.UUID, transaction: int, entry: uuid.UUID) -> str:
+    """Where an entry stands in the log of its run; opaque text."""
+    return base64.b64encode(_CURSOR.pack(_TAG, run.bytes, transaction, entry.bytes)).decode()
 
 
-def position_of(cursor: str) -> Position:
+def position_of(cursor: str, run: uuid.UUID) -> Position:
     """The transaction and id that a cursor holds.
 
-    Raises: InvalidCursor.
+    Raises: InvalidCursor; also where it is of another run.
     """
     try:
-        tag, transaction, key = _CURSOR.unpack(base64.b64decode(cursor, validate=True))
+        tag, whose, transaction, key = _CURSOR.unpack(base64.b64decode(cursor, validate=True))
     except (binascii.Error, struct.error, ValueError):
         raise InvalidCursor(path=("after",)) from None
-    if tag != _TAG:
+    if tag != _TAG or whose != run.bytes:
         raise InvalidCursor(path=("after",))
     return transaction, str(uuid.UUID(bytes=key))
 
@@ -89,7 +89,7 @@ class Subscription:
             raise TypeError("a subscription without a feed")
         run_id = decode_id_of(id, "RU", expected="AgentRun", path=("id",))
         last = after if after is not None else feed.resume_after
-        position = None if last is None else position_of(last)
+        position = None if last is None else position_of(last, run_id)
         async for entry in _entries(feed, context.actor.organization_id, run_id, position):
             yield entry  # type: ignore[misc]  # the row is the source of the type
 
@@ -99,7 +99,7 @@ async def _entries(
 ) -> AsyncGenerator[models.AgentRunProgress, None]:
     """The entries of a run's log after a position, read as they come, until the run has ended.
 
-    Raises: NotFound; what a snapshot raises.
+    Raises: NotFound; InvalidCursor where nothing can stand at the position yet; what a snapshot raises.
     """
     with feed.listener.watching(topic(run_id)) as woken:
         while True:
@@ -111,7 +111,9 @@ async def _entries(
                     rows = await snapshot.rows(AFTER, [*position, run_id])
             if not rows:
                 raise NotFound(path=("id",))
-            active, entries = rows[0][0], [row[1:] for row in rows if row[1] is not None]
+            active, can_exist, entries = *rows[0][:2], [row[2:] for row in rows if row[2] is not None]
+            if not can_exist:
+                raise InvalidCursor(path=("after",))
             is_first, position = position is None, position or START
             for transaction, key, status, phase, done, total, at, settled in entries:
                 if not settled:
@@ -128,7 +130,7 @@ async def _entries(
                     total=total,
                     created_at=at,
                 )
-                entry.cursor = cursor_of(transaction, key)
+                entry.cursor = cursor_of(run_id, transaction, key)
                 yield entry
             all_settled = all(row[-1] for row in entries)
             if is_first or (len(entries) == BATCH and all_settled):

@@ -25,15 +25,20 @@ SELECT entry.transaction, entry.id, entry.status, entry.phase, entry.done, entry
        entry.transaction < pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS settled
   FROM agent_run_progress AS entry WHERE entry.organization_id = run.organization_id AND entry.run_id = run.id
 """
-_FIELDS = "run.status IN ('QUEUED', 'RUNNING'), log.*"
+_ACTIVE = "run.status IN ('QUEUED', 'RUNNING')"
 AFTER = f"""
-SELECT {_FIELDS} FROM agent_run AS run LEFT JOIN LATERAL (
-  {_ENTRIES} AND (entry.transaction, entry.id) > (%s, %s::uuid) ORDER BY entry.transaction, entry.id LIMIT {BATCH}
+SELECT {_ACTIVE}, place.transaction < pg_snapshot_xmin(pg_current_snapshot())::text::bigint, log.*
+  FROM agent_run AS run CROSS JOIN (VALUES (%s::bigint, %s::uuid)) AS place (transaction, id) LEFT JOIN LATERAL (
+  {_ENTRIES} AND (entry.transaction, entry.id) > (place.transaction, place.id)
+   ORDER BY entry.transaction, entry.id LIMIT {BATCH}
 ) AS log ON true WHERE run.id = %s ORDER BY log.transaction, log.id
 """
-"""Whether the run is active, and its entries after a position; takes transaction, id and the id of the run."""
+"""Whether the run is active, whether an entry at a position can have been read, and the entries after it.
+
+Takes transaction, id and the id of the run.
+"""
 LATEST = f"""
-SELECT {_FIELDS} FROM agent_run AS run LEFT JOIN LATERAL (
+SELECT {_ACTIVE}, true, log.* FROM agent_run AS run LEFT JOIN LATERAL (
   SELECT * FROM ({_ENTRIES} ORDER BY entry.transaction DESC, entry.id DESC LIMIT {BATCH}) AS newest
    WHERE newest.settled LIMIT 1
 ) AS log ON true WHERE run.id = %s

@@ -21,6 +21,7 @@ from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 from backend.db.listening import CHANNEL
 from benchmarks.serving import GRANIAN, UVICORN
+from schema.subscriptions import cursor_of
 from tests import server as cluster
 from tests.asgi import bearer
 from tests.following import following, run_id, run_says, run_started, seen
@@ -169,6 +170,22 @@ async def test_what_cannot_be_followed_says_why(
 
     async with following(transport, server.url, credentials, **{"id": run_id(run), **variables}) as stream:
         assert (await stream.event())["errors"][0]["extensions"]["code"] == code
+
+
+@both
+@pytest.mark.parametrize("transaction", [None, 2**62, 2**63 - 1], ids=["another run", "far away", "last of all"])
+async def test_a_cursor_of_another_run_or_of_what_is_not_yet_is_refused(
+    server: Serving, organization: Organization, actor: Actor, transport: str, transaction: int | None
+) -> None:
+    run, other = await run_started(actor), await run_started(actor)
+    credentials = await in_thread(bearer, organization)
+    async with following(transport, server.url, credentials, id=run_id(other)) as stream:
+        theirs = (await stream.event())["data"]["agentRunProgress"]["cursor"]
+    after = theirs if transaction is None else cursor_of(run.id, transaction, uuid.uuid4())
+
+    async with following(transport, server.url, credentials, id=run_id(run), after=after) as stream:
+        error = (await stream.event())["errors"][0]
+    assert error["extensions"]["code"] == "INVALID_CURSOR"
 
 
 @both
