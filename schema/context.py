@@ -39,6 +39,9 @@ class Context:
     request_id: str
     principal: Actor | None = None
     idempotency_key: str | None = None
+    """Of the request, for all mutations of its document."""
+    first_key: str | None = None
+    """The response key of the document's first mutation: the one whose idempotency key is the request's as it is."""
     feed: Feed | None = None  # for the field of a subscription
     turns: Turns = field(default_factory=Turns)  # for work on documents; those of all operations of the process
     started: float = field(default_factory=time.monotonic)

@@ -62,6 +62,21 @@ def _kept(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest() if scan(key) else key
 
 
+def key_of_part(key: str, part: str) -> str:
+    """The key of one of several works that are asked for with one key; `part` names it in every retry alike.
+
+    Raises:
+        BadIdempotencyKey: as claim_key.
+    """
+    _refuse_bad(key)
+    return hashlib.sha256(f"{key}\0{part}".encode()).hexdigest()
+
+
+def _refuse_bad(key: str) -> None:
+    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+        raise BadIdempotencyKey(limit=MAX_KEY_LENGTH, path=("idempotencyKey",))
+
+
 def claim_key(*, actor: Actor, key: str, request_hash: bytes) -> dict[str, Any] | None:
     """The stored answer of an earlier request with this key, or None: then do the work and call `store`.
 
@@ -73,8 +88,7 @@ def claim_key(*, actor: Actor, key: str, request_hash: bytes) -> dict[str, Any] 
         BadIdempotencyKey: empty, too long or not printable.
     SQL: 3 for a new key, 4 for a known one.
     """
-    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
-        raise BadIdempotencyKey(limit=MAX_KEY_LENGTH, path=("idempotencyKey",))
+    _refuse_bad(key)
     key = _kept(key)
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("a key is claimed in the transaction of its work")

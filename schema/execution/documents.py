@@ -21,7 +21,7 @@ from schema.build import core_schema
 from schema.cost.pricing import Price, Pricing, Sizing, sizing_of
 from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
-from schema.execution.selection import Conditions, conditions_of
+from schema.execution.selection import Conditions, collect, conditions_of
 from schema.execution.turns import Party, Turns
 from schema.limits import operation_of, parsed
 from schema.usage.coordinates import Usage, usage_of
@@ -74,6 +74,15 @@ class Prepared:
     def shows_protected(self, raw_variables: Mapping[str, Any] | None) -> bool:
         """Whether something of a protected type is selected, by variables that need not be good."""
         return bool(self.protected(self.sizing.values(raw_variables)).fields)
+
+    def first_key(self, raw_variables: Mapping[str, Any] | None) -> str | None:
+        """The response key of the first root field that is executed, by variables that need not be good."""
+        root = self.schema.get_root_type(self.kind)
+        if root is None:
+            return None
+        values = self.sizing.values(raw_variables)
+        found = collect(self.schema, self.fragments, values, root, [self.operation.selection_set])
+        return next((one.key for one in found.values() if one.name != "__typename"), None)
 
     @property
     def name(self) -> str | None:

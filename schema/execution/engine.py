@@ -144,6 +144,8 @@ async def _executed(
 ) -> Answer:
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
+        if context.idempotency_key is not None:
+            context.first_key = prepared.first_key(raw_variables)
         result = await reference(prepared.document, prepared.name, raw_variables, context)
         _refuse_unusable(result)
         return _answer(result, "reference")

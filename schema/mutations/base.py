@@ -10,11 +10,11 @@ import strawberry
 from django.apps import apps
 from django.db import models
 
-from backend.accounts.idempotency import once, request_hash
+from backend.accounts.idempotency import key_of_part, once, request_hash
 from backend.core.actor import Actor
 from backend.core.errors import AppError, BadUserInput
 from backend.core.tenancy import acting_for
-from schema.context import context_of
+from schema.context import Context, context_of
 from schema.errors import UserError, user_error
 from schema.http.upload import UploadedFile
 
@@ -27,7 +27,8 @@ class MutationInput:
     idempotency_key: str | None = strawberry.field(
         default=None,
         description="Text of up to 200 characters that makes a retry harmless: the same key and input give the same"
-        " answer and no second effect. The header Idempotency-Key does the same. Keys are kept for 24 hours"
+        " answer and no second effect. The header Idempotency-Key does the same for every mutation of its document,"
+        " which each have their own key by it. Keys are kept for 24 hours"
         " (DRIFTGRAPH_IDEMPOTENCY_KEY_HOURS).",
     )
 
@@ -73,12 +74,12 @@ async def carry_out(
         AppError: one that no change of the input mends, such as Forbidden or Unavailable.
     """
     context = context_of(info)
-    key = context.idempotency_key if data.idempotency_key is None else data.idempotency_key
     try:
+        key = _key(info, context, data) if has_effect else None
         values = await context.writes.run(
             _work,
             context.actor,
-            key if has_effect else None,
+            key,
             info.field_name,
             partial(_request, data, beside),
             work,
@@ -92,6 +93,20 @@ async def carry_out(
         # What is selected below the payload must see what was written.
         await context.restart()
     return payload(**values, user_errors=[])
+
+
+def _key(info: strawberry.Info, context: Context, data: MutationInput) -> str | None:
+    """A mutation's idempotency key: its input's, else that which the request's gives it.
+
+    Each mutation of a document has another by the request's, and in every retry the same.
+
+    Raises:
+        BadIdempotencyKey: the request's is none.
+    """
+    if data.idempotency_key is not None:
+        return data.idempotency_key
+    key = context.idempotency_key
+    return key if key is None or info.path.key == context.first_key else key_of_part(key, str(info.path.key))
 
 
 def _work(

@@ -50,6 +50,48 @@ async def test_a_run_is_started_once_per_key(api: Api) -> None:
     assert total == {"agentRuns": {"totalCount": 1}}
 
 
+TWO = """mutation($a: AgentRunStartInput!, $b: AgentRunStartInput!, $onlyB: Boolean = false) {
+  __typename
+  a: agentRunStart(input: $a) @skip(if: $onlyB) { agentRun { id commit } userErrors { code path } }
+  ...on Mutation { b: agentRunStart(input: $b) { agentRun { id commit } userErrors { code path } } } }"""
+INPUTS = {name: {"kind": "CODE_QUALITY", "agent": "ruff", "commit": f"{name}bcdef0"} for name in "ab"}
+
+
+async def test_each_mutation_of_a_document_has_its_own_key_by_that_of_the_request(api: Api) -> None:
+    first = await api(TWO, key="k1", **INPUTS)
+    again = await api(TWO, key="k1", **INPUTS)
+    other = await api(TWO, key="k1", **INPUTS, onlyB=True)
+
+    assert [first.data[name]["agentRun"]["commit"] for name in "ab"] == ["abcdef0", "bbcdef0"]
+    assert [first.data[name]["userErrors"] for name in "ab"] == [[], []]
+    assert again.data == first.data
+    # As the only one b has the key that a had: what was another request's is not done once more.
+    assert other.data["b"]["userErrors"] == [{"code": "IDEMPOTENCY_CONFLICT", "path": ["idempotencyKey"]}]
+    assert await api.data("{ agentRuns { totalCount } }") == {"agentRuns": {"totalCount": 2}}
+
+
+async def test_a_document_is_taken_up_where_it_broke_off(api: Api) -> None:
+    """The key of a document's first mutation is that of the request, which a single one has as well."""
+    alone = await api(START, key="k1", input=INPUTS["a"])
+    both = await api(TWO, key="k1", **INPUTS)
+
+    assert both.data["a"]["agentRun"]["id"] == alone.data["agentRunStart"]["agentRun"]["id"]
+    assert both.data["b"]["userErrors"] == []
+    assert await api.data("{ agentRuns { totalCount } }") == {"agentRuns": {"totalCount": 2}}
+
+
+async def test_a_key_of_an_input_is_its_own_and_a_bad_one_of_the_request_is_every_mutations(api: Api) -> None:
+    own = {**INPUTS["b"], "idempotencyKey": "k2"}
+    first = await api(TWO, key="k1", a=INPUTS["a"], b=own)
+    again = await api(TWO, key="k3", a=INPUTS["a"], b=own)
+    bad = await api(TWO, key="k" * 201, **INPUTS)
+
+    assert again.data["b"] == first.data["b"]
+    assert again.data["a"]["agentRun"]["id"] != first.data["a"]["agentRun"]["id"]
+    refused = [{"code": "BAD_USER_INPUT", "path": ["idempotencyKey"]}]
+    assert [bad.data[name]["userErrors"] for name in "ab"] == [refused, refused]
+
+
 async def test_a_commit_may_be_written_in_capitals(api: Api) -> None:
     run = (await _start(api, commit="ABCDEF1"))["agentRun"]
 
