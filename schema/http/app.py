@@ -34,7 +34,7 @@ from schema.http.cross_origin import preflight, share
 from schema.http.event_stream import EventStream, frames
 from schema.http.graphiql import page, static_file
 from schema.http.instruments import Observed, count_operation, count_response, outcome_of
-from schema.http.messages import RETRY_AFTER, ClientLeft, Headers, HttpError, Receive, Response, Scope, Send
+from schema.http.messages import RETRY_AFTER, Headers, HttpError, Receive, Response, Scope, Send
 from schema.http.preparation import Preparation
 from schema.http.requests import (
     EVENT_STREAM,
@@ -57,6 +57,10 @@ _MAY_COME = (
     "The request took longer than its deadline; what it changes may still come about. Send it again with its"
     " idempotency key to learn of it, a file with background: true."
 )
+
+
+class ClientLeft(Exception):
+    """The client went away before its answer was there."""
 
 
 class NoEvents(BadUserInput):

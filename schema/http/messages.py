@@ -29,8 +29,14 @@ class HttpError(Exception):
         return cls(status, error.code, error.message, RETRY_AFTER if error.retryable else {})
 
 
-class ClientLeft(Exception):
-    """The client went away before its request was complete."""
+class BodyBrokeOff(HttpError):
+    """The body ended before its time, or is not framed as HTTP/1.1 has it: servers tell both as a client that left.
+
+    Who is still there can read it; without an answer Granian would make one of its own, with 500.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(400, "BAD_USER_INPUT", "The request body broke off, or its framing is damaged.")
 
 
 class Headers:
@@ -70,7 +76,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
 
     Raises:
         HttpError: 413 as soon as it is known to be longer than `limit` bytes.
-        ClientLeft: it broke off.
+        BodyBrokeOff: 400.
     """
     too_large = HttpError(
         413, "BAD_USER_INPUT", f"The request body is larger than {limit} bytes (DRIFTGRAPH_MAX_BODY_BYTES)."
@@ -82,7 +88,7 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise BodyBrokeOff
         part = message.get("body", b"")
         size += len(part)
         if size > limit:

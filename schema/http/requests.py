@@ -148,7 +148,6 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
 
     Raises:
         HttpError: 400, 405, 413 or 415 with a message for people.
-        ClientLeft: the body broke off.
     """
     if scope["method"] == "GET":
         return _get(scope)

@@ -13,7 +13,7 @@ from typing import IO, Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, MultipartState, parse_options_header
 
-from schema.http.messages import ClientLeft, HttpError, Receive
+from schema.http.messages import BodyBrokeOff, HttpError, Receive
 from schema.http.messages import Headers as RequestHeaders
 
 _MAX_PARTS = 20
@@ -158,7 +158,7 @@ async def read_form(receive: Receive, headers: RequestHeaders, folder: Path, *, 
     Raises:
         HttpError: 400 not multipart, 413 over a limit, before anything is read where the length is told. Nothing is
             left on disk then.
-        ClientLeft: the body broke off; nothing is left either.
+        BodyBrokeOff: 400; nothing is left either.
     """
     length = headers.get("content-length")
     if length.isdecimal() and int(length[:20]) > max_file + max_field:
@@ -176,7 +176,7 @@ async def read_form(receive: Receive, headers: RequestHeaders, folder: Path, *, 
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ClientLeft
+                raise BodyBrokeOff
             body = message.get("body", b"")
             received += len(body)
             parser.write(body)
