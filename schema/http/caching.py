@@ -16,7 +16,8 @@ def cacheable(actor: Actor | None, text: str, data: bytes, headers: Headers, med
     body = b'{"data":' + data + b"}"
     tag = _tag(actor, text, data, media_type)
     shown = {"etag": tag, "cache-control": "private, no-cache", "vary": "Accept, Authorization, Cookie"}
-    if tag in {one.strip().removeprefix("W/") for one in headers.get("if-none-match").split(",")}:
+    known = {one.strip().removeprefix("W/") for one in headers.get("if-none-match").split(",")}
+    if tag in known or known == {"*"}:
         # A length here is that of the answer which is not sent.
         return Response(_NOT_MODIFIED, b"", {**shown, "content-length": str(len(body))})
     return Response(200, body, {**shown, "content-type": f"{media_type}; charset=utf-8"})

@@ -40,12 +40,17 @@ class BodyBrokeOff(HttpError):
 
 
 class Headers:
-    """Request headers by lower-case name, as ASGI has them; of a repeated one, the last."""
+    """Request headers by lower-case name, as ASGI has them; repeated ones as one, as RFC 9110 (5.3) has it."""
 
     __slots__ = ("_values", "media_type")
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values = dict(pairs)
+        self._values: dict[bytes, bytes] = {}
+        for name, value in pairs:
+            before = self._values.get(name)
+            # HTTP/2 lets a client send its cookies apart (RFC 9113, 8.2.3).
+            between = b"; " if name == b"cookie" else b", "
+            self._values[name] = value if before is None else before + between + value
         self.media_type = self.get("content-type").partition(";")[0].strip().lower()
         """The content type without its parameters, lower case."""
 

@@ -150,14 +150,14 @@ class Socket:
             raise Ended(TOO_MANY_INITS, message="Too many initialisation requests")
         self._init_received.set()
         given = {str(name).lower(): value for name, value in payload.items()}
-        # A key of the upgrade would be that of every mutation.
-        own = [pair for pair in self._scope["headers"] if pair[0] != b"idempotency-key"]
-        sent = [
-            (name.encode(), given[name].encode("latin-1", "replace"))
+        sent = {
+            name.encode(): given[name].encode("latin-1", "replace")
             for name in _CREDENTIALS
             if isinstance(given.get(name), str)
-        ]
-        self._headers = Headers([*own, *sent])
+        }
+        # A key of the upgrade would be that of every mutation.
+        own = [pair for pair in self._scope["headers"] if pair[0] != b"idempotency-key" and pair[0] not in sent]
+        self._headers = Headers([*own, *sent.items()])
         try:
             who = self._endpoint.credentials.known(self._headers, self._address)
             who = who or await self._endpoint.credentials.anew(self._headers, self._address)

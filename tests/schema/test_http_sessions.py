@@ -78,6 +78,18 @@ async def test_a_person_without_membership_is_refused(http: httpx.AsyncClient, o
     assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
+async def test_a_session_is_found_in_cookies_that_came_apart(
+    http: httpx.AsyncClient, organization: Organization
+) -> None:
+    """As HTTP/2 lets clients send them, and servers hand them on."""
+    cookie = (await in_thread(_sign_in, organization, "ANALYST"))["cookie"]
+
+    for lines in ([cookie, "theme=dark"], ["theme=dark", cookie, "other=1"]):
+        answer = await http.post("/graphql", json=VIEWER, headers=[("cookie", line) for line in lines])
+
+        assert answer.json()["data"]["viewer"]["role"] == "ANALYST"
+
+
 async def test_a_broken_cookie_is_like_none(http: httpx.AsyncClient) -> None:
     answer = await http.post("/graphql", json=VIEWER, headers={"cookie": "\x01=;=; sessionid"})
 

@@ -164,6 +164,16 @@ async def test_bad_credentials_are_forbidden(server: Serving, payload: dict[str,
         assert "dg_xx" not in reason
 
 
+async def test_credentials_of_the_beginning_stand_instead_of_those_of_the_upgrade(
+    server: Serving, organization: Organization
+) -> None:
+    async with socket(server.url, additional_headers={"authorization": "Bearer dg_" + "x" * 43}) as live:
+        await live.init(**await in_thread(bearer, organization))
+        await live.subscribe("1", QUERY)
+
+        assert (await live.take())["type"] == "next"
+
+
 async def test_a_second_operation_of_the_same_id_ends_the_socket(server: Serving, organization: Organization) -> None:
     async with socket(server.url) as live:
         await _signed_in(live, organization)
