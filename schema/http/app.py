@@ -39,12 +39,13 @@ from schema.http.preparation import Preparation
 from schema.http.requests import (
     EVENT_STREAM,
     GRAPHQL_RESPONSE,
+    JSON,
     MULTIPART,
     GraphQLRequest,
     asks,
+    names,
     read_request,
     response_type,
-    takes_events,
 )
 from schema.http.streams import Streams, json_of
 from schema.http.websocket import Socket
@@ -308,14 +309,14 @@ def _for_browsers(scope: Scope, headers: Headers) -> Response | None:
         return static_file(path.removeprefix(f"{PATH}/static/"))
     if path != PATH:
         raise HttpError(404, "NOT_FOUND", "There is nothing at this address.")
-    if scope["method"] == "GET" and "text/html" in headers.get("accept") and not asks(scope["query_string"]):
+    if scope["method"] == "GET" and names(headers.get("accept"), "text/html") and not asks(scope["query_string"]):
         return page()
     return preflight(scope, headers)
 
 
 def _refuse_silent_subscription(operation: Prepared, headers: Headers) -> None:
     """Raises NoEvents: the client could not be told of more than one event."""
-    if operation.kind is OperationType.SUBSCRIPTION and not takes_events(headers.get("accept")):
+    if operation.kind is OperationType.SUBSCRIPTION and not names(headers.get("accept"), EVENT_STREAM):
         raise NoEvents
 
 
@@ -359,5 +360,7 @@ def _refusal(error: HttpError, request_id: str, headers: Headers) -> Response:
         "retryable": error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS),
     }
     body = orjson.dumps({"errors": [{"message": error.message, "extensions": extensions}]})
-    media_type = response_type(headers.get("accept")) or "application/json"
+    # Of a stream that does not begin, clients read the status and plain JSON.
+    media_type = response_type(headers.get("accept")) or JSON
+    media_type = JSON if media_type == EVENT_STREAM else media_type
     return Response(error.status, body, {**_headers(media_type), **error.headers})

@@ -1,5 +1,8 @@
 """From an HTTP request to a GraphQL one: POST with JSON or multipart, GET with parameters. Nothing is executed."""
 
+import re
+from codecs import BOM_UTF8
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +22,10 @@ JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 EVENT_STREAM = "text/event-stream"
 MULTIPART = "multipart/form-data"
+_RANGES = 100  # media ranges that are looked at; those of a longer header would hold up others
+# Django's reader of parameters takes time that grows with the square of a header's length.
+_QUALITY = re.compile(r";\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset=\"?([^\s;\"]+)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -44,8 +51,9 @@ def read_json(raw: bytes | str, what: str) -> Any:
         HttpError: 400; it is none, or holds more than the limits allow.
     """
     try:
-        refuse_costly_json(raw if isinstance(raw, bytes) else raw.encode())
-        return orjson.loads(raw)
+        content = (raw if isinstance(raw, bytes) else raw.encode()).removeprefix(BOM_UTF8)
+        refuse_costly_json(content)
+        return orjson.loads(content)
     except LimitExceeded as error:
         raise _bad(error.message) from None
     except orjson.JSONDecodeError as error:
@@ -143,6 +151,16 @@ def _place(target: Any, path: list[str], value: object) -> None:
         raise _bad("The part map points at nothing.") from None
 
 
+def _refuse_coded(headers: Headers) -> None:
+    """Raises HttpError, 415: the body is compressed, or JSON in another encoding than UTF-8 (RFC 8259, 8.1)."""
+    if (headers.get("content-encoding").strip().lower() or "identity") != "identity":
+        message = "Send the body as it is: no Content-Encoding, such as gzip, is taken."
+        raise HttpError(415, "BAD_USER_INPUT", message, {"accept-encoding": "identity"})
+    charset = _CHARSET.search(headers.get("content-type"))
+    if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise HttpError(415, "BAD_USER_INPUT", "Send JSON as UTF-8.", {"accept": f"{JSON}; charset=utf-8"})
+
+
 async def read_request(scope: Scope, receive: Receive, headers: Headers) -> GraphQLRequest:
     """The GraphQL request of an HTTP request.
 
@@ -153,6 +171,7 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
         return _get(scope)
     if scope["method"] != "POST":
         raise HttpError(405, "BAD_USER_INPUT", "Use POST or GET.", {"allow": "GET, HEAD, POST"})
+    _refuse_coded(headers)
     if headers.media_type == MULTIPART:
         return await _multipart(receive, headers)
     if headers.media_type != JSON:
@@ -162,22 +181,31 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
 
 @lru_cache(maxsize=64)
 def response_type(accept: str) -> str | None:
-    """The media type of the answer: the newer one only where it is asked for, events where nothing else is.
+    """The media type of the answer: the one that the client prefers, None where it wants none of them.
 
-    None where none of them is wanted.
+    Of those that it likes alike, the newer one only where it is named, and events where nothing else is wanted.
     """
-    wanted = _accepted(accept) if accept.strip() else {"*/*"}
-    if GRAPHQL_RESPONSE in wanted:
-        return GRAPHQL_RESPONSE
-    if wanted & {JSON, "*/*", "application/*"}:
-        return JSON
-    return EVENT_STREAM if EVENT_STREAM in wanted else None
+    wanted = _accepted(accept) if accept.strip() else {"*/*": 1.0}
+    likes = [GRAPHQL_RESPONSE, JSON] if GRAPHQL_RESPONSE in wanted else [JSON, GRAPHQL_RESPONSE]
+    best = max((*likes, EVENT_STREAM), key=lambda name: _quality(name, wanted))
+    return best if _quality(best, wanted) > 0 else None
 
 
-def takes_events(accept: str) -> bool:
-    """Whether the client reads server-sent events."""
-    return EVENT_STREAM in _accepted(accept)
+def names(accept: str, media_type: str) -> bool:
+    """Whether the client says of itself that it takes a media type, not only that it takes any."""
+    return _accepted(accept).get(media_type, 0) > 0
 
 
-def _accepted(accept: str) -> set[str]:
-    return {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+def _quality(media_type: str, wanted: Mapping[str, float]) -> float:
+    """How much a client wants a media type, 0 to 1: the most specific range that it fits in says so."""
+    kind = media_type.partition("/")[0]
+    return next((wanted[one] for one in (media_type, f"{kind}/*", "*/*") if one in wanted), 0)
+
+
+def _accepted(accept: str) -> dict[str, float]:
+    """The media ranges of an Accept header with their quality; of other parameters none is told apart."""
+    found = {}
+    for one in accept.split(",", _RANGES)[:_RANGES]:
+        quality = _QUALITY.search(one)
+        found[one.partition(";")[0].strip().lower()] = float(quality[1]) if quality else 1.0
+    return found
