@@ -66,14 +66,19 @@ def manifest_of(files: Iterable[Path]) -> dict[str, Any]:
     """The manifest of a client's documents, one operation in a file, in the format of Apollo's tools.
 
     Raises:
-        DocumentRefused: a file is not valid, or not within the limits; with its name and the reason.
+        DocumentRefused: a file cannot be read, is not valid, or not within the limits; with its name and the reason.
     """
     operations = [_entry(path) for path in files]
     return {**_FORMAT, "operations": sorted(operations, key=lambda one: (one["name"], one["id"]))}
 
 
 def _entry(path: Path) -> dict[str, str]:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DocumentRefused(file=path.name, reason=f"it cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise DocumentRefused(file=path.name, reason="it is not UTF-8.") from None
     operation = _checked(path, text)
     return {
         "id": document_id(text),

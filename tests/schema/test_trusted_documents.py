@@ -173,6 +173,20 @@ async def test_a_client_keeps_an_answer_to_get_until_it_changes(
     assert (changed.status_code, changed.json()["data"]["viewer"]["organization"]["name"]) == (200, organization.name)
 
 
+async def test_a_client_may_name_what_it_keeps_in_several_lines_or_as_anything(
+    http: httpx.AsyncClient, token: dict[str, str]
+) -> None:
+    ask = {"query": "{ viewer { role } }"}
+    tag = (await http.get("/graphql", params=ask, headers=token)).headers["etag"]
+
+    found = [
+        (await http.get("/graphql", params=ask, headers=[*token.items(), *(("if-none-match", one) for one in lines)]))
+        for lines in ([tag, '"other"'], ['W/"other", "more"', f"W/{tag}"], ["*"], ['"*"'], ['"other"', '"more"'])
+    ]
+
+    assert [answer.status_code for answer in found] == [304, 304, 304, 200, 200]
+
+
 async def test_an_etag_belongs_to_one_principal_of_one_organization(
     http: httpx.AsyncClient, token: dict[str, str], organization: Organization, other_organization: Organization
 ) -> None:
@@ -217,6 +231,22 @@ async def test_a_manifest_that_was_built_is_trusted(
     assert {one["name"]: one["type"] for one in manifest["operations"]} == {"Role": "query", "Name": "query"}
     assert ids["Role"] == document_id("query Role { viewer { role } }\n")
     assert answer.json()["data"] == ANSWER
+
+
+def test_what_cannot_be_read_or_written_is_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "Latin.graphql").write_bytes("# Größe\n{ viewer { role } }".encode("latin-1"))
+    with pytest.raises(CommandError, match=r"^Latin\.graphql: it is not UTF-8\.$"):
+        call_command("documents_build", str(tmp_path))
+
+    (tmp_path / "Latin.graphql").unlink()
+    (tmp_path / "Folder.graphql").mkdir()
+    with pytest.raises(CommandError, match=r"^Folder\.graphql: it cannot be read"):
+        call_command("documents_build", str(tmp_path))
+
+    (tmp_path / "Folder.graphql").rmdir()
+    (tmp_path / "Good.graphql").write_text(TEXT)
+    with pytest.raises(CommandError, match=r"nowhere/x\.json cannot be written: No such file or directory"):
+        call_command("documents_build", str(tmp_path), "--output", str(tmp_path / "nowhere" / "x.json"))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Command(BaseCommand):
         """Writes the manifest, and says how many operations it has.
 
         Raises:
-            CommandError: no documents, or one that is refused; nothing is written then.
+            CommandError: no documents, or one that is refused; nothing is written then. Or the file cannot be written.
         """
         folder: Path = options["folder"]
         files = sorted(folder.rglob("*.graphql"))
@@ -37,5 +37,8 @@ class Command(BaseCommand):
         except AppError as refusal:
             raise CommandError(refusal.message) from None
         output: Path = options["output"] or folder / "manifest.json"
-        output.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        try:
+            output.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{output} cannot be written: {error.strerror}.") from None
         self.stdout.write(f"{output}: {len(files)} operations")
