@@ -1,13 +1,18 @@
 """What changes of the schema mean for clients."""
 
 import datetime
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from graphql import build_schema
+from graphql import build_schema, print_schema
 
 from schema.build import core_schema
 from schema.changes import changes, deprecations
+from schema.management.commands import schema_diff
 
 TODAY = datetime.date(2027, 2, 1)
 OLD = """
@@ -77,7 +82,56 @@ def test_the_command_compares_with_a_commit(capsys: pytest.CaptureFixture[str]) 
     assert "Since HEAD: 0 breaking, 0 announced" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["no-such-branch"], ["--", "--output=x"]])
+@pytest.mark.parametrize("words", [["no-such-branch"], ["HEAD..HEAD"], ["HEAD:schema"], ["--", "--output=x"]])
 def test_a_ref_that_is_none_is_refused(words: list[str]) -> None:
     with pytest.raises(CommandError, match="names no commit"):
         call_command("schema_diff", *words)
+
+
+@pytest.fixture
+def history(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A repository of which the running schema is the work tree; called, runs git in it."""
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    settings.BASE_DIR = tmp_path
+    monkeypatch.setattr(schema_diff, "SDL", tmp_path / "schema.graphql")
+    git("init", "--initial-branch=main")
+    return git
+
+
+def _commit(git: Callable[..., None], folder: Path, text: str) -> None:
+    (folder / "schema.graphql").write_text(text)
+    git("add", "schema.graphql")
+    git("commit", "--message=x")
+
+
+def test_main_is_compared_with_the_commit_before(
+    history: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = print_schema(core_schema())
+    _commit(history, tmp_path, running)
+    call_command("schema_diff")
+    assert "Nothing to compare with" in capsys.readouterr().out
+
+    _commit(history, tmp_path, running.replace("type Query {", "type Query {\n  zzGone: Int", 1))
+    _commit(history, tmp_path, running)
+    with pytest.raises(CommandError, match="Clients would break"):
+        call_command("schema_diff")
+    assert "breaking: Field Query.zzGone was removed." in capsys.readouterr().out
+
+    history("switch", "--create", "work")
+    _commit(history, tmp_path, running + "\n")
+    call_command("schema_diff")
+    assert ": 0 breaking" in capsys.readouterr().out
+    with pytest.raises(CommandError, match=r"main\.\.HEAD names no commit"):
+        call_command("schema_diff", "main..HEAD")
+
+
+def test_a_file_that_is_no_schema_is_told(history: Callable[..., None], tmp_path: Path) -> None:
+    _commit(history, tmp_path, "{")
+
+    with pytest.raises(CommandError, match=r"schema\.graphql of HEAD is no schema: GraphQLSyntaxError"):
+        call_command("schema_diff", "HEAD")

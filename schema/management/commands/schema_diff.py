@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError
-from graphql import GraphQLSchema, build_schema
+from graphql import GraphQLError, GraphQLSchema, build_schema
 
 from backend.core.errors import AppError
 from backend.usage.selectors import Asked, first_day, usage_everywhere
@@ -24,7 +24,10 @@ _DAYS = 30
 class Command(BaseCommand):
     """Compares the running schema with schema/schema.graphql of a commit."""
 
-    help = "Show what changed in the schema since REF: since the last tag, or since main was left where there is none."
+    help = (
+        "Show what changed in the schema since REF. Not given: since the last tag; where there is none, since main was"
+        " left; on main itself since the commit before."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -49,7 +52,7 @@ class Command(BaseCommand):
             )
         ref = options["ref"] or _base()
         if ref is None:
-            self.stdout.write("Nothing to compare with: there is neither a tag nor a branch main.")
+            self.stdout.write("Nothing to compare with: there is neither a tag nor a commit of main before this one.")
             return
         old = _schema_of(ref)
         found = changes(old, core_schema(), datetime.datetime.now(tz=datetime.UTC).date())
@@ -103,13 +106,19 @@ def _base() -> str | None:
     for branch in ("main", "origin/main"):
         # Not its tip: what it got since this branch began was not removed here.
         if (found := _git("merge-base", "HEAD", branch)) is not None:
-            return found.strip()[:12]
+            # On main that is the commit itself, which would be compared with nothing but what is not committed yet.
+            before = found if found != _git("rev-parse", "HEAD") else _git("rev-parse", "--verify", "HEAD^")
+            return before.strip()[:12] if before else None
     return None
 
 
 def _schema_of(ref: str) -> GraphQLSchema:
     name = SDL.relative_to(settings.BASE_DIR)
-    text = None if ref.startswith("-") else _git("show", f"{ref}:{name}")
+    commit = _git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    text = _git("show", f"{commit.strip()}:{name}") if commit else None
     if text is None:
         raise CommandError(f"{ref} names no commit with the file {name}.")
-    return build_schema(text)
+    try:
+        return build_schema(text)
+    except (GraphQLError, TypeError) as error:
+        raise CommandError(f"{name} of {ref} is no schema: {type(error).__name__}.") from None
