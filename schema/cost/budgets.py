@@ -27,7 +27,7 @@ NOBODY = "nobody"
 
 
 class CostExceeded(AppError):
-    """The operation costs {actual}, more than {limit} (DRIFTGRAPH_MAX_COST). Ask for smaller pages or fewer fields."""
+    """The operation costs {actual}, more than {limit} ({setting}). Ask for smaller pages or fewer fields."""
 
     code = "COST_EXCEEDED"
 
@@ -139,9 +139,13 @@ class Budgets:
         """What was taken; where the ledger cannot be reached the operation is let through, and the log says so.
 
         Raises:
+            CostExceeded: no budget ever has so much; nothing is taken.
             RateLimited: a budget does not have so much any more; nothing is taken.
         """
         accounts, window = accounts_of(actor, address), int(time.time()) // _WINDOW
+        least = min(accounts, key=lambda account: account.limit)
+        if amount > least.limit:
+            raise CostExceeded(actual=amount, limit=least.limit, setting=least.setting)
         spent = await self._add(accounts, window, amount)
         if spent is None:
             return Charge(accounts, window, amount, None)

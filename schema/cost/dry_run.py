@@ -44,7 +44,9 @@ class OperationCost:
     requested: int = strawberry.field(
         description="What is taken from the budget before it is executed; 1 to 2,147,483,647, or more than that."
     )
-    limit: int = strawberry.field(description="What one operation may cost (DRIFTGRAPH_MAX_COST).")
+    limit: int = strawberry.field(
+        description="What one operation may cost: DRIFTGRAPH_MAX_COST, or a whole budget where that is smaller."
+    )
     statements: int = strawberry.field(
         description="SQL statements that read what is selected, at most, however many rows there are. Not among them:"
         " what a mutation does to change something, a subscription to wait for its events, and the audit trail to note"
@@ -80,9 +82,10 @@ async def operation_cost(
 
     # Validation can take long, and others are waiting for the event loop.
     price, lines = await turns.run(party, work)
+    limits = settings.ENVIRONMENT
     return OperationCost(
         requested=min(price, _LARGEST),
-        limit=settings.ENVIRONMENT.max_cost,
+        limit=min(limits.max_cost, limits.cost_per_minute, limits.organization_cost_per_minute),
         statements=sum(line.statements for line in lines),
         fields=[
             FieldCost(path=".".join(line.path), cost=min(line.cost, _LARGEST), statements=line.statements)

@@ -224,7 +224,7 @@ class GraphQLApp:
             return Answer(None, asked.prepared.errors)
         price, limit = asked.prepared.price(asked.variables), settings.ENVIRONMENT.max_cost
         if price.requested > limit:
-            raise CostExceeded(actual=price.requested, limit=limit)
+            raise CostExceeded(actual=price.requested, limit=limit, setting="DRIFTGRAPH_MAX_COST")
         charge = await self._budgets.charge(who.actor, asked.address, price.requested)
         try:
             answer = await self._attempt(asked, who)

@@ -187,7 +187,7 @@ class Streams:
     async def _pay(self, asked: Asked, who: Principal) -> None:
         price, limit = asked.prepared.price(asked.variables).requested, settings.ENVIRONMENT.max_cost
         if price > limit:
-            raise CostExceeded(actual=price, limit=limit)
+            raise CostExceeded(actual=price, limit=limit, setting="DRIFTGRAPH_MAX_COST")
         await self._budgets.charge(who.actor, asked.address, price)
 
     async def _answer(self, asked: Asked, who: Principal, subscribed: Subscribed, event: Any) -> Answer:

@@ -307,19 +307,40 @@ async def test_the_budget_of_an_organization_is_that_of_all_its_principals(
 
 
 async def test_a_refused_operation_takes_nothing_from_the_budget(
-    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncClient, organization: Organization, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
-    _set(monkeypatch, cost_per_minute=20)
+    _set(monkeypatch, cost_per_minute=60)
+    await in_thread(_payers, organization, 40)
 
+    spent = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 30}}, headers=token)
     refused = [
         await http.post("/graphql", json={"query": PAGE, "variables": {"n": n}}, headers=token)
-        for n in (50, 50, 9_999_999)
+        for n in (30, 50, 60, 9_999_999)
     ]
-    served = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 19}}, headers=token)
+    served = await http.post("/graphql", json={"query": PAGE, "variables": {"n": 28}}, headers=token)
 
-    assert [answer.status_code for answer in refused] == [429, 429, 200]
-    assert served.json()["extensions"]["cost"]["remaining"] == 19
+    assert spent.json()["extensions"]["cost"]["remaining"] == 60 - 31
+    assert [answer.status_code for answer in refused] == [429, 429, 200, 200]
+    assert served.json()["extensions"]["cost"]["remaining"] == 0
+
+
+@pytest.mark.parametrize("setting", ["cost_per_minute", "organization_cost_per_minute"])
+async def test_an_operation_that_no_budget_can_pay_is_not_to_be_tried_again(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    _set(monkeypatch, **{setting: 2_000})
+    runs = "query($n: Int!) { agentRuns(first: 100) { nodes { findings(first: $n) { nodes { id } } } } }"
+
+    refused = await http.post("/graphql", json={"query": runs, "variables": {"n": 18}}, headers=token)
+    served = await http.post("/graphql", json={"query": runs, "variables": {"n": 17}}, headers=token)
+    told = await http.post("/graphql", json={"query": '{ cost(document: "{__typename}") { limit } }'}, headers=token)
+
+    [error] = refused.json()["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["retryable"]) == ("COST_EXCEEDED", False)
+    assert error["message"].startswith(f"The operation costs 2001, more than 2000 (DRIFTGRAPH_{setting.upper()})")
+    assert served.json()["data"] == {"agentRuns": {"nodes": []}}
+    assert told.json()["data"] == {"cost": {"limit": 2_000}}
 
 
 async def test_documents_that_are_not_valid_are_paid_for_by_whoever_sends_them(
