@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from graphql import get_introspection_query
+
 _BOMB = 30
 
 
@@ -14,6 +16,9 @@ class Abuse:
     name: str
     body: Callable[[int], str | bytes]
     method: str = "POST"
+    clients: int = 1
+    """That send it at once, each a text of its own; more than one are not signed in, and the second client asks what
+    the server does not know yet."""
 
 
 def _query(name: str, text: str, **more: object) -> Abuse:
@@ -32,7 +37,23 @@ def _many(count: int, form: str, between: str = " ") -> str:
     return between.join(form.format(number) for number in range(count))
 
 
+def _flood(name: str, text: str) -> Abuse:
+    return Abuse(name, lambda number: json.dumps({"query": f"{text}\n# {number}"}), clients=50)
+
+
+def _prices(name: str, count: int, documents: int) -> Abuse:
+    declared = _many(documents, "$d{}: String!")
+    aliases = " ".join(f"a{number}: cost(document: $d{number % documents}) {{ requested }}" for number in range(count))
+
+    def body(number: int) -> str:
+        variables = {f"d{one}": f"{{ {'payers{nodes{id}}' * 48} }} # {number}.{one}" for one in range(documents)}
+        return json.dumps({"query": f"query({declared}) {{ {aliases} }}", "variables": variables})
+
+    return Abuse(name, body)
+
+
 _INTROSPECTION = "fields { type { " * 5 + "name" + " } }" * 5
+_TYPES = "types { fields(includeDeprecated: true) { args { name description type { name } } name description } }"
 _NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 ABUSES = (
     _query(
@@ -65,6 +86,20 @@ ABUSES = (
     _query("comment of 900 kB", "#" + "a" * 900_000 + "\n{ __typename }"),
     _query("introspection in a circle", f"{{ __schema {{ types {{ {_INTROSPECTION} }} }} }}"),
     _query("10,000 ids", _NODES, variables={"ids": ["x"] * 10_000}),
+    _query(
+        "50 aliases of 100 malformed ids",
+        f"query($ids: [ID!]!) {{ {_many(50, 'a{}: nodes(ids: $ids) {{ id }}')} }}",
+        variables={"ids": ["x"] * 100},
+    ),
+    _prices("50 prices of a document", 50, 1),
+    _prices("19 prices of different documents", 19, 19),
+    _query(
+        "50 aliases of introspection",
+        f"{{ {_many(50, 'a{}: __schema {{ ...s }}')} }} fragment s on __Schema {{ {_TYPES} }}",
+    ),
+    _query("introspection of tools", get_introspection_query()),
+    _flood("50 strangers with 990 unknown fields each", f"{{ {_many(990, 'payerz{}')} }}"),
+    _flood("50 strangers with new documents", f"{{ {'payers{nodes{id}}' * 48} }}"),
     _query("190,000 ids", _NODES, variables={"ids": ["x"] * 190_000}),
     _query("900 kB of brackets", _NODES, variables={"ids": [[]] * 220_000}),
     _raw("1,000 levels of JSON", '{"query": "{__typename}", "variables": {"a": ' + "[" * 1_000 + "]" * 1_000 + "}}"),
