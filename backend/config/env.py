@@ -85,6 +85,7 @@ class Environment:
     write_threads: int = 8  # threads per process that run services
     write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then
     deadline_seconds: float = 10.0  # for one GraphQL operation, down to PostgreSQL's statement_timeout
+    body_seconds: float = 10.0  # for the body of a request to come; one more for each 10,000 bytes that came
     max_body_bytes: int = 1_000_000  # a GraphQL request without files
     max_import_bytes: int = 2_000_000_000  # one file of claim outcomes
     max_sarif_bytes: int = 10_000_000  # one SARIF document

@@ -54,6 +54,7 @@ from schema.usage.ledger import UsageLedger
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
 _UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
+_RETRYABLE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _MAY_COME = (
     "The request took longer than its deadline; what it changes may still come about. Send it again with its"
     " idempotency key to learn of it, a file with background: true."
@@ -357,7 +358,7 @@ def _refusal(error: HttpError, request_id: str, headers: Headers) -> Response:
     extensions = {
         "code": error.code,
         "requestId": request_id,
-        "retryable": error.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS),
+        "retryable": error.status in _RETRYABLE,
     }
     body = orjson.dumps({"errors": [{"message": error.message, "extensions": extensions}]})
     # Of a stream that does not begin, clients read the status and plain JSON.

@@ -1,10 +1,11 @@
 """HTTP as ASGI messages: headers in, one response out. Nothing about GraphQL."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from backend.core.errors import AppError
+from backend.core.errors import AppError, DeadlineExceeded
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -14,6 +15,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 RETRY_AFTER = {"retry-after": "1"}
 """For what fails for a moment, as while PostgreSQL starts: seconds."""
+
+
+_LEAST_PACE = 10_000  # bytes a second, of a body that takes long
 
 
 class HttpError(Exception):
@@ -74,6 +78,27 @@ class Response:
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
         await send({"type": "http.response.body", "body": b"" if head else self.body})
+
+
+def in_time(receive: Receive, seconds: float) -> Receive:
+    """The same, for a body that has so many seconds, and one more for each 10,000 bytes that have come.
+
+    It raises HttpError: 408 when they are over.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+
+    async def receive_in_time() -> Message:
+        nonlocal end
+        try:
+            async with asyncio.timeout_at(end):
+                message = await receive()
+        except TimeoutError:
+            late = f"The request body did not come within {seconds:g} seconds (DRIFTGRAPH_BODY_SECONDS)."
+            raise HttpError(408, DeadlineExceeded.code, late) from None
+        end += len(message.get("body", b"")) / _LEAST_PACE
+        return message
+
+    return receive_in_time
 
 
 async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:

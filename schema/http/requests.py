@@ -14,7 +14,7 @@ from django.conf import settings
 
 from backend.core.errors import BadUserInput, LimitExceeded
 from schema.http.documents import persisted_hash
-from schema.http.messages import Headers, HttpError, Receive, Scope, read_body
+from schema.http.messages import Headers, HttpError, Receive, Scope, in_time, read_body
 from schema.http.upload import Form, read_form
 from schema.limits import refuse_costly_json
 
@@ -165,13 +165,14 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
     """The GraphQL request of an HTTP request.
 
     Raises:
-        HttpError: 400, 405, 413 or 415 with a message for people.
+        HttpError: 400, 405, 408, 413 or 415 with a message for people.
     """
     if scope["method"] == "GET":
         return _get(scope)
     if scope["method"] != "POST":
         raise HttpError(405, "BAD_USER_INPUT", "Use POST or GET.", {"allow": "GET, HEAD, POST"})
     _refuse_coded(headers)
+    receive = in_time(receive, settings.ENVIRONMENT.body_seconds)
     if headers.media_type == MULTIPART:
         return await _multipart(receive, headers)
     if headers.media_type != JSON:
