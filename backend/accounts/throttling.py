@@ -18,6 +18,7 @@ from backend.core.shared_counters import redis_address
 
 log = logging.getLogger("driftgraph.accounts")
 _PATIENCE = 2.0  # seconds for each of: connecting, an answer
+PAUSE = 5.0  # seconds without a question to a service that did not answer
 _MINUTE = 60  # seconds
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Attempts:
         self._own = MemoryStorage()
         self._shared = _shared(url) if url else None
         self._failing = False
+        self._asked_again_at = 0.0  # by the monotonic clock, where it did not answer
 
     def take(self, allowance: Allowance) -> None:
         """Counts one more.
@@ -87,7 +89,7 @@ class Attempts:
         )
 
     def _ask(self, question: Callable[[Storage], T]) -> T:
-        if self._shared is None:
+        if self._shared is None or time.monotonic() < self._asked_again_at:
             return question(self._own)
         try:
             found = question(self._shared)
@@ -97,7 +99,8 @@ class Attempts:
                     "DRIFTGRAPH_BUDGET_URL cannot be reached: %s. Each process counts attempts for itself.",
                     type(error).__name__,
                 )
-            self._failing = True
+            # One that hangs takes its time to fail: not each attempt is to wait for that.
+            self._failing, self._asked_again_at = True, time.monotonic() + PAUSE
             return question(self._own)
         self._failing = False
         return found

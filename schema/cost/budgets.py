@@ -13,6 +13,7 @@ from limits.aio.storage import RedisStorage
 from limits.errors import StorageError
 from redis.asyncio import BlockingConnectionPool
 
+from backend.audit.addresses import network_of
 from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.core.shared_counters import redis_address
@@ -22,6 +23,7 @@ log = logging.getLogger("driftgraph.cost")
 _WINDOW = 60  # seconds
 _CONNECTIONS = 16  # to Redis or Valkey
 _PATIENCE = 2.0  # seconds for each of: a free connection, connecting, an answer
+PAUSE = 5.0  # seconds without a question to a ledger that did not answer
 _KEPT = 2 * _WINDOW  # so that what is given back finds its window
 NOBODY = "nobody"
 
@@ -134,6 +136,7 @@ class Budgets:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._failing = False
+        self._asked_again_at = 0.0  # by the monotonic clock, where it did not answer
 
     async def charge(self, actor: Actor | None, address: str, amount: int) -> Charge:
         """What was taken; where the ledger cannot be reached the operation is let through, and the log says so.
@@ -175,6 +178,8 @@ class Budgets:
         await self._ledger.close()
 
     async def _add(self, accounts: tuple[Account, ...], window: int, amount: int) -> list[int] | None:
+        if time.monotonic() < self._asked_again_at:
+            return None
         try:
             found = [self._ledger.add(account.key, window, amount) for account in accounts]
             if isinstance(self._ledger, ProcessLedger):
@@ -184,7 +189,8 @@ class Budgets:
         except StorageError as error:
             if not self._failing:
                 log.warning("DRIFTGRAPH_BUDGET_URL cannot be reached: %s. Budgets are not kept.", type(error).__name__)
-            self._failing = True
+            # One that hangs takes its time to fail: not each request is to wait for that.
+            self._failing, self._asked_again_at = True, time.monotonic() + PAUSE
             return None
         if self._failing:
             log.warning("DRIFTGRAPH_BUDGET_URL can be reached again.")
@@ -193,11 +199,14 @@ class Budgets:
 
 
 def accounts_of(actor: Actor | None, address: str) -> tuple[Account, ...]:
-    """The budgets that an operation is charged to: that of the principal first."""
+    """The budgets that an operation is charged to: that of the principal first.
+
+    Who is not signed in has that of the address, of IPv6 the first 64 bits.
+    """
     limits = settings.ENVIRONMENT
     setting = "DRIFTGRAPH_COST_PER_MINUTE"
     if actor is None:
-        return (Account("your address", f"{NOBODY}/{address}", limits.cost_per_minute, setting),)
+        return (Account("your address", f"{NOBODY}/{network_of(address)}", limits.cost_per_minute, setting),)
     principal: uuid.UUID | None = actor.token_id or actor.user_id
     return (
         Account(

@@ -12,6 +12,7 @@ import orjson
 from django.conf import settings
 from graphql import GraphQLError, OperationType
 
+from backend.audit.addresses import network_of
 from backend.core.actor import Actor
 from backend.core.errors import LimitExceeded, Unauthenticated, Unavailable
 from backend.db.listening import Listener
@@ -97,7 +98,7 @@ class Streams:
             TooManyStreams: the principal has DRIFTGRAPH_MAX_STREAMS_PER_PRINCIPAL already.
             Unavailable: the server stops.
         """
-        whose = (actor.token_id or actor.user_id, actor.organization_id) if actor else address
+        whose = (actor.token_id or actor.user_id, actor.organization_id) if actor else network_of(address)
         limit = settings.ENVIRONMENT.max_streams_per_principal
         if self._stopping.is_set():
             raise Unavailable

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from limits.errors import StorageError
 
 from backend.accounts.throttling import Allowance, Attempts, TooManyAttempts
 from backend.core.actor import Actor, Role
 from benchmarks.serving import free_port
-from schema.cost.budgets import Budgets, RateLimited, SharedLedger
+from schema.cost.budgets import PAUSE, Budgets, RateLimited, SharedLedger
 
 _SERVER = shutil.which("valkey-server") or shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(
@@ -96,8 +97,9 @@ async def test_charges_at_once_are_all_counted(shared: Callable[[], Budgets], mo
 
 
 async def test_operations_are_let_through_while_the_ledger_is_away_and_the_log_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("schema.cost.budgets.PAUSE", 0.0)
     port, actor = free_port(), _actor()
     budgets = Budgets(SharedLedger(f"redis://127.0.0.1:{port}"))
 
@@ -112,6 +114,56 @@ async def test_operations_are_let_through_while_the_ledger_is_away_and_the_log_s
     assert [message.partition(" can")[0] for message in away] == ["DRIFTGRAPH_BUDGET_URL"]
     assert back.remaining == 199_000
     assert caplog.records[-1].message == "DRIFTGRAPH_BUDGET_URL can be reached again."
+
+
+async def test_a_ledger_that_did_not_answer_is_not_asked_until_a_pause_is_over(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked, ledger = 1_000.0, 0, SharedLedger(address)
+    budgets, actor, add = Budgets(ledger), _actor(), ledger.add
+
+    async def hang(key: str, window: int, amount: int) -> int:
+        nonlocal asked
+        asked += 1
+        raise StorageError(TimeoutError())
+
+    monkeypatch.setattr("schema.cost.budgets.time.monotonic", lambda: now)
+    monkeypatch.setattr(ledger, "add", hang)
+    for _ in range(3):
+        assert (await budgets.charge(actor, "", 1)).remaining is None
+    assert asked == 2  # both accounts, once
+
+    monkeypatch.setattr(ledger, "add", add)
+    now += PAUSE - 0.1
+    assert (await budgets.charge(actor, "", 1)).remaining is None
+    now += 0.2
+    assert (await budgets.charge(actor, "", 1)).remaining == 200_000 - 1
+    await budgets.close()
+
+
+def test_attempts_are_counted_here_without_a_question_while_the_service_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = 1_000.0, 0
+    attempts, allowance = Attempts(f"redis://127.0.0.1:{free_port()}"), Allowance("tries", "k", 2, 1, "SETTING")
+
+    def hang(*_: object) -> int:
+        nonlocal asked
+        asked += 1
+        raise StorageError(TimeoutError())
+
+    monkeypatch.setattr("backend.accounts.throttling.time.monotonic", lambda: now)
+    monkeypatch.setattr(attempts._shared, "incr", hang)
+    for _ in range(2):
+        attempts.take(allowance)
+    with pytest.raises(TooManyAttempts):
+        attempts.take(allowance)
+    assert asked == 1
+
+    now += PAUSE + 0.1
+    with pytest.raises(TooManyAttempts):
+        attempts.take(allowance)
+    assert asked == 2
 
 
 def test_attempts_are_shared(address: str) -> None:

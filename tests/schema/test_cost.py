@@ -22,6 +22,7 @@ from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
 from schema import validity
 from schema.build import build_schema, core_schema
+from schema.cost.budgets import accounts_of
 from schema.cost.directives import Cost, ListSize
 from schema.execution.core import coerced
 from schema.execution.documents import prepare
@@ -357,6 +358,15 @@ async def test_documents_that_are_not_valid_are_paid_for_by_whoever_sends_them(
     assert await sent(token) == [200, 429, 429]
     known = await http.post("/graphql", json={"query": "{ __typename }"}, headers=token)
     assert known.json()["extensions"]["cost"]["remaining"] == 1_000 - 700 - 1
+
+
+def test_who_is_not_signed_in_has_the_budget_of_a_network() -> None:
+    addresses = ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1", "192.0.2.1", "192.0.2.2")
+
+    first, same, *others = [accounts_of(None, address)[0].key for address in addresses]
+
+    assert first == same
+    assert len({first, *others}) == 4
 
 
 async def test_a_new_document_that_is_valid_costs_who_is_signed_in_nothing_and_others_its_length_once(
