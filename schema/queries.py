@@ -136,7 +136,7 @@ class Query:
         "Objects by their global ids, in the order asked for; null where there is none. An id that is malformed, or of"
         " a type that the caller has no right to read, gives null and an error at its place; the others are answered.",
         right=None,
-        directives=(sized_by("ids"),),
+        directives=(Cost(weight="4"), sized_by("ids")),
         statements=len(NodeKinds.by_tag),
     )
     @staticmethod
