@@ -1,6 +1,7 @@
 """Documents made from the schema: each root field once for every place in its arguments that names a row."""
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,13 +20,13 @@ from graphql import (
 )
 
 from schema.build import core_schema
+from schema.relay.ids import decode_id
 from schema.relay.node import NodeKinds
 from schema.subscriptions import cursor_of
 from tests import factories as make
 
 _DEPTH = 3  # of objects below a root field
 _ROWS = 2  # of lists below a root field: more than there are
-_BEGINNING = cursor_of(0, make.uuid.UUID(int=0))
 _SAMPLES = {
     "rawName": "acme",
     "payerCode": "acme",
@@ -159,7 +160,8 @@ def follows(ids: Mapping[str, str]) -> Iterator[Document]:
     for name in roots("subscription"):
         for tag, value in ids.items():
             yield document("subscription", name, "id", {"id": value}, tag=tag)
-            yield document("subscription", name, "id, after", {"id": value, "after": _BEGINNING}, tag=tag)
+            beginning = cursor_of(decode_id(value)[1], 0, uuid.UUID(int=0))
+            yield document("subscription", name, "id, after", {"id": value, "after": beginning}, tag=tag)
 
 
 def writes(ids: Mapping[str, str]) -> Iterator[Document]:
