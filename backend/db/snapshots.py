@@ -278,7 +278,7 @@ class Snapshot:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if not self._interrupted and connection.pgconn.transaction_status is TransactionStatus.IDLE:
+        if not self._interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
             # The pool takes it without waiting, so that nobody can be cancelled here.
             await self._pool.putconn(connection)
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -10,6 +11,7 @@ from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.reads import Reads, connection_url
 from backend.db.snapshots import SnapshotEnded, TextRow
+from tests import server
 from tests.pools import all_come_back
 from tests.threads import in_thread
 
@@ -119,6 +121,18 @@ async def test_the_pool_takes_a_whole_connection_without_waiting(database: str) 
 
     assert pool.get_stats()["pool_available"] == 1
     await pool.close()
+
+
+async def test_a_single_statement_needs_no_other_to_end_its_transaction(reads: Reads) -> None:
+    text = "SELECT pg_backend_pid()::text"
+
+    async with reads.snapshot(None) as snapshot:
+        [[(process,)]] = await snapshot.texts([TextQuery(text.encode())], last=True)
+
+    assert process is not None
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as other:
+        last = other.execute("SELECT query, state FROM pg_stat_activity WHERE pid = %s", [int(process)]).fetchone()
+    assert last == (text, "idle")
 
 
 def test_the_read_address_names_the_role_of_the_server() -> None:
