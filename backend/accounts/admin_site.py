@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
 from backend.accounts.authentication import memberships_of
+from backend.accounts.ending import deletion_has_begun
 from backend.accounts.errors import OutOfReach
 from backend.accounts.models import Membership, Organization
 from backend.accounts.sign_in import provider_name, throttled
@@ -24,15 +25,15 @@ _REACH = "_admin_reach"  # the request's attribute
 def role_in(user_id: uuid.UUID, organization_id: uuid.UUID) -> Role | None:
     """What a platform administrator may do in an organization: as its member, or by emergency access; else nothing.
 
-    One without members is open to its first: somebody must add them.
+    One without members is open to its first: somebody must add them. One that is being deleted is open to nobody.
 
-    SQL: 1; BEGIN, 2, COMMIT more for who has no role there.
+    SQL: 1; BEGIN, 2 or 3, COMMIT more for who has no role there.
     """
     for found, _name, role in memberships_of(user_id):
         if found == organization_id:
             return Role(role)
     with acting_for(organization_id):
-        return None if Membership.objects.exists() else Role.OWNER
+        return None if Membership.objects.exists() or deletion_has_begun(organization_id) else Role.OWNER
 
 
 def _reach(request: HttpRequest) -> tuple[uuid.UUID, Role] | None:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from backend.accounts import errors
+from backend.accounts.ending import organization_open
 from backend.accounts.free_text import Screen
 from backend.accounts.models import EmergencyAccess, Membership, Organization, User
 from backend.core.actor import Actor, Role
@@ -24,7 +25,8 @@ def glass_break(
     Raises:
         BadReason, IdentifiesPerson, BadHours, NotForPeople: of the input.
         AlreadyMember: there is nothing to break.
-    SQL: BEGIN, 1 for the organization, 2, COMMIT.
+        OrganizationEnds: nor is there soon.
+    SQL: BEGIN, 1 for the organization, 4 or 5, COMMIT.
     """
     shortest, longest = REASON_LENGTH
     text, limit = reason.strip(), settings.ENVIRONMENT.break_glass_hours
@@ -37,6 +39,7 @@ def glass_break(
     actor = Actor.system(organization.id, "break_glass")
     text = Screen(actor).of(text, "reason")
     with write(actor):
+        organization_open(organization.id)
         if Membership.objects.filter(user=user).exists():
             raise errors.AlreadyMember
         return EmergencyAccess.objects.create(

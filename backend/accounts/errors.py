@@ -79,6 +79,10 @@ class OrganizationExists(Conflict):
     """There is an organization of this name."""
 
 
+class OrganizationEnds(Conflict):
+    """The organization is being deleted, and lets nobody in any more."""
+
+
 class NoSuchOrganization(NotFound):
     """There is no organization of this name."""
 

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from backend.accounts import errors
+from backend.accounts.ending import organization_open
 from backend.accounts.free_text import Screen
 from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.signals import organization_created
@@ -146,6 +147,7 @@ def token_create(
         Forbidden: no right to manage members; OwnersOnly, MoreThanYouHave.
         BadUserInput: BadName, IdentifiesPerson, BadScope, NoScopes, BadExpiry.
         TokenNameTaken: names are unique in an organization.
+        OrganizationEnds: it is being deleted.
     """
     actor.require(Right.MEMBERS)
     if role is Role.OWNER and actor.role is not Role.OWNER:
@@ -167,6 +169,7 @@ def token_create(
         expires_at=expires_at,
     )
     with write(actor):
+        organization_open(actor.organization_id)
         try:
             with transaction.atomic():
                 token.save(force_insert=True)
@@ -195,7 +198,7 @@ def token_revoke(*, actor: Actor, token_id: uuid.UUID) -> ApiToken:
 
 def _lock_members(actor: Actor) -> dict[uuid.UUID, Membership]:
     """The memberships by user, with every other change of members waiting: two owners must not leave at once."""
-    Organization.objects.select_for_update().only("id").get(id=actor.organization_id)
+    organization_open(actor.organization_id)
     return {membership.user_id: membership for membership in Membership.objects.all()}
 
 
@@ -212,7 +215,7 @@ def _check_owners(actor: Actor, members: dict[uuid.UUID, Membership], user_id: u
 def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membership:
     """The person's membership, with this role; an ADMIN may neither make nor change an OWNER.
 
-    Raises: Forbidden, OwnersOnly, NotForPeople, LastOwner, NotFound (no such person).
+    Raises: Forbidden, OwnersOnly, NotForPeople, LastOwner, NotFound (no such person), OrganizationEnds.
     """
     actor.require(Right.MEMBERS)
     if role is Role.SERVICE:
@@ -231,7 +234,7 @@ def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membershi
 def membership_remove(*, actor: Actor, user_id: uuid.UUID) -> None:
     """Ends the person's membership.
 
-    Raises: Forbidden, OwnersOnly, LastOwner, NotFound (no such member).
+    Raises: Forbidden, OwnersOnly, LastOwner, NotFound (no such member), OrganizationEnds.
     """
     actor.require(Right.MEMBERS)
     with write(actor):

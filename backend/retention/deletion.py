@@ -15,8 +15,9 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from procrastinate.contrib.django.models import ProcrastinateJob
 
+from backend.accounts.ending import DELETION_BEGUN, organization_hold
 from backend.accounts.free_text import Screen
-from backend.accounts.models import ApiToken, Membership, Organization
+from backend.accounts.models import ApiToken, EmergencyAccess, Membership, Organization
 from backend.accounts.selectors import organizations_all
 from backend.audit.models import AuditEntry
 from backend.audit.sealing import seal_make
@@ -61,7 +62,7 @@ WHERE organization_id = %s AND action = 'delete' AND purpose = %s AND at >= %s G
 class DeletionAction(StrEnum):
     """What audit entries call the acts."""
 
-    BEGIN = "organization.delete"
+    BEGIN = DELETION_BEGUN
     END = "organization.deleted"
 
 
@@ -189,6 +190,7 @@ def _begin(actor: Actor) -> AuditEntry:
     """The entry of the beginning, made by this call or an earlier one; nobody is let in when this returns."""
     with write(actor):
         organization_lock(actor.organization_id)
+        organization_hold(actor.organization_id)
         mine = {"organization_id": actor.organization_id}
         begun = AuditEntry.objects.filter(**mine, action=DeletionAction.BEGIN).order_by("at").first()
         if begun is None:
@@ -201,7 +203,12 @@ def _begin(actor: Actor) -> AuditEntry:
                 fields=[f"hash_key.{key_id}" for key_id in keys],
             )
             begun.refresh_from_db(fields=["at"])
-        for rows in (ApiToken.objects.filter(**mine), Membership.objects.filter(**mine)):
+        ways_in = (
+            ApiToken.objects.filter(**mine),
+            Membership.objects.filter(**mine),
+            EmergencyAccess.objects.filter(**mine),
+        )
+        for rows in ways_in:
             _forget_elsewhere(actor, list(rows.values_list("id", flat=True)))
             rows.delete()
     return begun

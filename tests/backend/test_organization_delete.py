@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,19 @@ from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.utils import ProgrammingError
+from django.utils import timezone
+from people import at_once
 from procrastinate.contrib.django.models import ProcrastinateJob
 from psycopg import sql
 from workers import ROOT
 
+from backend.accounts.admin_site import role_in
+from backend.accounts.authentication import memberships_of
+from backend.accounts.break_glass import glass_break
+from backend.accounts.errors import OrganizationEnds
 from backend.accounts.free_text import IdentifiesPerson
 from backend.accounts.models import Organization, User
+from backend.accounts.services import membership_set, token_create
 from backend.audit.models import AuditEntry
 from backend.audit.verification import verify
 from backend.claims.models import Claim
@@ -30,7 +40,7 @@ from backend.claims.services import ImportOptions, import_enqueue, spool_path
 from backend.core.actor import Actor, Role
 from backend.core.errors import Forbidden
 from backend.core.isolation import check
-from backend.core.tenancy import acting_for
+from backend.core.tenancy import acting_for, write
 from backend.drift.models import DriftTest
 from backend.retention import deletion
 from backend.retention.catalog import tables_to_empty
@@ -168,7 +178,7 @@ def test_interrupted_anywhere_it_goes_on(
     monkeypatch.setattr(deletion, "write", open_one)
     assert Organization.objects.filter(id=organization.id).exists()
     between = left(database, organization)
-    assert (between["api_token"], between["membership"]) == (0, 0)
+    assert (between["api_token"], between["membership"], between["emergency_access"]) == (0, 0, 0)
 
     certificate = delete(organization)
 
@@ -176,6 +186,74 @@ def test_interrupted_anywhere_it_goes_on(
     assert {table for table, number in left(database, organization).items() if number} == {"audit_entry"}
     with acting_for(organization.id):
         assert AuditEntry.objects.filter(action="organization.delete").count() == 1
+
+
+@pytest.mark.parametrize("way_in", ["emergency access", "the admin", "a first member", "a token"])
+def test_a_deletion_that_was_interrupted_lets_nobody_in(
+    organization: Organization, actor: Actor, database: str, monkeypatch: pytest.MonkeyPatch, way_in: str
+) -> None:
+    root = User.objects.create_superuser(f"root.{organization.id.hex}@example.org")
+    make.every_node(organization)
+    why = {"reason": "restoring the imports of March", "hours": 1}
+    glass_break(organization=organization, user=root, **why)
+
+    def stop(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(deletion, "_empty", stop)
+        with pytest.raises(KeyboardInterrupt):
+            delete(organization)
+
+    assert memberships_of(root.id) == []
+    tomorrow = timezone.now() + timedelta(days=1)
+    ways: dict[str, Callable[[], object]] = {
+        "emergency access": lambda: glass_break(organization=organization, user=root, **why),
+        "a first member": lambda: membership_set(actor=actor, user_id=root.id, role=Role.OWNER),
+        "a token": lambda: token_create(actor=actor, name="late", scopes=["read"], expires_at=tomorrow),
+    }
+    if way_in == "the admin":
+        assert role_in(root.id, organization.id) is None
+    else:
+        with pytest.raises(OrganizationEnds):
+            ways[way_in]()
+    assert delete(organization).counts["emergency_access"] >= 1
+
+
+def test_who_is_just_being_let_in_is_waited_for(organization: Organization, actor: Actor, database: str) -> None:
+    ann = User.objects.create(email=f"ann.{organization.id.hex}@example.org")
+    added, may_end, pids = threading.Event(), threading.Event(), []
+
+    def let_in() -> None:
+        with write(actor):
+            membership_set(actor=actor, user_id=ann.id, role=Role.OWNER)
+            added.set()
+            may_end.wait(30)
+
+    def begin() -> AuditEntry:
+        added.wait(30)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pids.append(cursor.fetchone()[0])
+        return deletion._begin(platform(organization))
+
+    def release() -> None:
+        added.wait(30)
+        with connection.cursor() as cursor:
+            for _ in range(500):
+                if pids and _waits(cursor, pids[0]):
+                    break
+                time.sleep(0.02)
+        may_end.set()
+
+    at_once(let_in, begin, release)
+
+    assert memberships_of(ann.id) == []
+
+
+def _waits(cursor: Any, pid: int) -> bool:
+    cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pid])
+    return bool(cursor.fetchone()[0])
 
 
 def test_what_is_written_meanwhile_goes_too(
