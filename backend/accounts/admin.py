@@ -185,7 +185,8 @@ class TokenAdmin(TenantRows):
 
     form = TokenForm
     fields = ("name", "role", "scopes", "days")
-    list_display = ("name", "role", "scopes", "expires_at", "revoked_at", "last_used_at")
+    list_display = ("name", "role", "scopes", "created_by", "expires_at", "revoked_at", "last_used_at")
+    list_select_related = ("created_by",)
     ordering = ("name",)
     actions = ("revoke",)
 

@@ -135,5 +135,9 @@ class NotForPeople(BadUserInput):
     """SERVICE is a role of API tokens, not of people."""
 
 
+class NotByEmergency(Forbidden):
+    """Emergency access ends by itself, so it makes no API tokens, and no member of who has it."""
+
+
 class MoreThanYouHave(Forbidden):
     """You cannot give a token rights that you do not have yourself."""

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import uuid
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -131,6 +131,11 @@ def _rights_of_token(role: Role, scopes: Iterable[Right | str]) -> frozenset[Rig
     return frozenset(chosen) or allowed
 
 
+def _by_emergency(actor: Actor, members: Collection[uuid.UUID]) -> bool:
+    """Whether a person acts who is no member, though there are some."""
+    return actor.user_id is not None and bool(members) and actor.user_id not in members
+
+
 def token_create(
     *,
     actor: Actor,
@@ -144,7 +149,7 @@ def token_create(
     Without scopes a token of a person's role has all rights of that role.
 
     Raises:
-        Forbidden: no right to manage members; OwnersOnly, MoreThanYouHave.
+        Forbidden: no right to manage members; OwnersOnly, MoreThanYouHave, NotByEmergency.
         BadUserInput: BadName, IdentifiesPerson, BadScope, NoScopes, BadExpiry.
         TokenNameTaken: names are unique in an organization.
         OrganizationEnds: it is being deleted.
@@ -169,7 +174,8 @@ def token_create(
         expires_at=expires_at,
     )
     with write(actor):
-        organization_open(actor.organization_id)
+        if _by_emergency(actor, _lock_members(actor)):
+            raise errors.NotByEmergency
         try:
             with transaction.atomic():
                 token.save(force_insert=True)
@@ -215,7 +221,7 @@ def _check_owners(actor: Actor, members: dict[uuid.UUID, Membership], user_id: u
 def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membership:
     """The person's membership, with this role; an ADMIN may neither make nor change an OWNER.
 
-    Raises: Forbidden, OwnersOnly, NotForPeople, LastOwner, NotFound (no such person), OrganizationEnds.
+    Raises: Forbidden, OwnersOnly, NotByEmergency, NotForPeople, LastOwner, NotFound (no such person), OrganizationEnds.
     """
     actor.require(Right.MEMBERS)
     if role is Role.SERVICE:
@@ -223,6 +229,8 @@ def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membershi
     with write(actor):
         members = _lock_members(actor)
         _check_owners(actor, members, user_id, role)
+        if user_id == actor.user_id and _by_emergency(actor, members):
+            raise errors.NotByEmergency
         if not User.objects.filter(id=user_id).exists():
             raise NotFound
         membership = members.get(user_id) or Membership(organization_id=actor.organization_id, user_id=user_id)
@@ -232,7 +240,7 @@ def membership_set(*, actor: Actor, user_id: uuid.UUID, role: Role) -> Membershi
 
 
 def membership_remove(*, actor: Actor, user_id: uuid.UUID) -> None:
-    """Ends the person's membership.
+    """Ends the person's membership, and revokes the tokens that the person has made.
 
     Raises: Forbidden, OwnersOnly, LastOwner, NotFound (no such member), OrganizationEnds.
     """
@@ -243,3 +251,4 @@ def membership_remove(*, actor: Actor, user_id: uuid.UUID) -> None:
         if user_id not in members:
             raise NotFound
         members[user_id].delete()
+        ApiToken.objects.filter(created_by_id=user_id, revoked_at=None).update(revoked_at=timezone.now())

@@ -1,12 +1,15 @@
 """Organizations, their members, and the last owner."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError
+from django.utils import timezone
 from people import at_once, member, person
 
 from backend.accounts import errors
+from backend.accounts.authentication import authenticate_bearer
 from backend.accounts.models import Membership, Organization, User
 from backend.accounts.selectors import memberships_all, organization_named, organizations_all
 from backend.accounts.services import (
@@ -14,6 +17,7 @@ from backend.accounts.services import (
     membership_set,
     organization_change,
     organization_create,
+    token_create,
     user_ensure,
 )
 from backend.core.actor import Actor, Role
@@ -207,3 +211,28 @@ def test_members_of_another_organization_are_out_of_reach(
 
     assert roles(organization) == {"ann": "VIEWER"}
     assert roles(other_organization) == {}
+
+
+def test_who_is_a_member_no_more_leaves_no_token(
+    organization: Organization, other_organization: Organization, actor: Actor
+) -> None:
+    ann, bob = person(organization, "ann"), person(organization, "bob")
+    for user in (ann, bob):
+        member(organization, user, Role.OWNER)
+    member(other_organization, ann, Role.OWNER)
+    secrets = [
+        token_create(
+            actor=Actor(organization_id=one.id, role=Role.OWNER, user_id=user.id),
+            name=f"loader {number}",
+            scopes=["read"],
+            expires_at=timezone.now() + timedelta(days=1),
+        )[1]
+        for number, (one, user) in enumerate([(organization, ann), (organization, bob), (other_organization, ann)])
+    ]
+
+    membership_remove(actor=actor, user_id=ann.id)
+
+    gone, *kept = secrets
+    with pytest.raises(errors.RevokedToken):
+        authenticate_bearer(gone)
+    assert [authenticate_bearer(secret).organization_id for secret in kept] == [organization.id, other_organization.id]

@@ -13,7 +13,7 @@ from people import member, person
 from backend.accounts.authentication import authenticate_session
 from backend.accounts.break_glass import glass_break
 from backend.accounts.errors import AlreadyMember, NoMembership
-from backend.accounts.models import EmergencyAccess, Organization, User
+from backend.accounts.models import ApiToken, EmergencyAccess, Membership, Organization, User
 from backend.audit.models import AuditEntry
 from backend.core.actor import Role
 from backend.core.tenancy import acting_for
@@ -102,6 +102,26 @@ def test_an_emergency_administrator_makes_no_owner(organization: Organization, r
     answer = browser.post("/admin/accounts/membership/add/", given, follow=True)
 
     assert "Only an OWNER" in answer.content.decode()
+
+
+@pytest.mark.parametrize("role", [Role.ADMIN, Role.OWNER])
+def test_nothing_that_it_makes_for_its_holder_outlives_it(
+    organization: Organization, root: User, browser: Client, role: Role
+) -> None:
+    glass_break(organization=organization, user=root, role=role, reason=WHY, hours=1)
+    _choose(browser, organization)
+    given = {"name": "late", "role": "ADMIN", "days": 366}
+
+    token = browser.post("/admin/accounts/apitoken/add/", given, follow=True).content.decode()
+    joined = browser.post(
+        "/admin/accounts/membership/add/", {"user": str(root.id), "role": "VIEWER"}, follow=True
+    ).content.decode()
+
+    assert "no API tokens" in token
+    assert "no member of who has it" in joined
+    with acting_for(organization.id):
+        assert not ApiToken.objects.exists()
+        assert not Membership.objects.filter(user=root).exists()
 
 
 def test_an_organization_without_members_is_open_until_it_has_one(
