@@ -16,10 +16,18 @@ from backend.accounts.admin_forms import (
     OrganizationForm,
     PersonChangeForm,
     PersonCreationForm,
+    PersonField,
     TokenForm,
 )
-from backend.accounts.admin_site import admin_actor, chosen_organization, pick_organization, site
-from backend.accounts.errors import OutOfReach
+from backend.accounts.admin_site import (
+    actor_in,
+    admin_actor,
+    chosen_organization,
+    managed_organizations,
+    pick_organization,
+    site,
+)
+from backend.accounts.errors import NoSuchPerson, OutOfReach
 from backend.accounts.models import ApiToken, Identity, Membership, Organization, User
 from backend.accounts.services import (
     membership_remove,
@@ -30,7 +38,7 @@ from backend.accounts.services import (
     token_revoke,
 )
 from backend.accounts.sign_in import provider_name
-from backend.core.actor import Role
+from backend.core.actor import Right, Role
 from backend.core.errors import AppError
 
 _SECRET = "new_token_secret"  # noqa: S105 - the request's attribute on the way from the service to the answer
@@ -58,7 +66,7 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in th
 
 
 class TenantRows(ServiceAdmin):
-    """Rows of the picked organization."""
+    """Rows of the picked organization, for the platform's superusers and for who manages it."""
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Django's list; without an organization it is empty, and says why."""
@@ -66,14 +74,37 @@ class TenantRows(ServiceAdmin):
             self.message_user(request, "Pick an organization first (Organizations, action).", messages.WARNING)
         return super().changelist_view(request, *args, **kwargs)
 
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """For who manages some organization, too."""
+        return super().has_module_permission(request) or bool(managed_organizations(request))
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Only within an organization."""
-        return chosen_organization(request) is not None and super().has_add_permission(request)
+        is_open = super().has_add_permission(request) or _manages(request)
+        return chosen_organization(request) is not None and is_open
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who manages the picked organization, too."""
+        return super().has_view_permission(request, obj) or _manages(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who manages the picked organization, too."""
+        return super().has_change_permission(request, obj) or _manages(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For who manages the picked organization, too."""
+        return super().has_delete_permission(request, obj) or _manages(request)
+
+
+def _manages(request: HttpRequest) -> bool:
+    """Whether the picked organization is the person's to manage; any one, while none is picked."""
+    chosen, mine = chosen_organization(request), managed_organizations(request)
+    return bool(mine) if chosen is None else chosen in mine
 
 
 @admin.register(Organization, site=site)
 class OrganizationAdmin(ServiceAdmin):
-    """Organizations; one is picked here for the other pages."""
+    """Organizations; one is picked here for the other pages. Settings are changed by who manages the organization."""
 
     form = OrganizationForm
     list_display = ("name", "timezone", "phi_policy", "retention_days", "created_at")
@@ -84,10 +115,38 @@ class OrganizationAdmin(ServiceAdmin):
         """A new organization begins with a name and a time zone; the rest has defaults."""
         return super().get_fields(request, obj) if obj else ("name", "timezone")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Organization | None = None) -> tuple[str, ...]:
+        """How long claims are kept is the owners' to say."""
+        actor = actor_in(request, obj.id) if obj else None
+        return ("retention_days",) if actor and Right.ORGANIZATION not in actor.rights else ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Organization]:
+        """All, for the platform's superusers; for others those that they manage."""
+        found: QuerySet[Organization] = super().get_queryset(request)
+        return found if super().has_view_permission(request) else found.filter(id__in=managed_organizations(request))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """For who manages some organization, too."""
+        return super().has_module_permission(request) or bool(managed_organizations(request))
+
+    def has_view_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        """For who manages the organization, too; `get_queryset` leaves out what is somebody else's."""
+        return super().has_view_permission(request, obj) or bool(managed_organizations(request))
+
+    def has_change_permission(self, request: HttpRequest, obj: Organization | None = None) -> bool:
+        """As a member or by emergency access, never as the platform's superuser alone."""
+        if obj is None:
+            return self.has_view_permission(request)
+        actor = actor_in(request, obj.id)
+        return actor is not None and Right.MEMBERS in actor.rights
+
     def save_model(self, request: HttpRequest, obj: Organization, form: "ModelForm[Any]", change: bool) -> None:  # noqa: ARG002 - Django's signature
         """Makes or changes the organization by the service, which checks it."""
         if change:
-            organization_change(organization=obj)
+            actor = actor_in(request, obj.id)
+            if actor is None:
+                raise OutOfReach
+            organization_change(actor=actor, organization=obj)
         else:
             obj.pk = organization_create(name=obj.name, timezone_name=obj.timezone).pk
 
@@ -100,7 +159,7 @@ class OrganizationAdmin(ServiceAdmin):
         """Picks exactly one organization for the pages of members and tokens."""
         try:
             organization = chosen.get()
-        except Organization.MultipleObjectsReturned:
+        except (Organization.MultipleObjectsReturned, Organization.DoesNotExist):
             self.message_user(request, "Choose one organization.", messages.ERROR)
             return None
         try:
@@ -165,6 +224,17 @@ class MembershipAdmin(TenantRows):
     def email(self, membership: Membership) -> str:
         """The member's address."""
         return membership.user.email
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """The list of all people is the platform's."""
+        return ("user",) if request.user.has_perm("accounts.view_user") else ()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """People by their address, for who may not look them up in the list."""
+        if db_field.name in self.get_autocomplete_fields(request) or db_field.name != "user":
+            return super().formfield_for_foreignkey(db_field, request, **kwargs)
+        unknown = {"invalid_choice": NoSuchPerson().message}
+        return db_field.formfield(form_class=PersonField, to_field_name="email", error_messages=unknown)
 
     def get_readonly_fields(self, _request: HttpRequest, obj: Membership | None = None) -> tuple[str, ...]:
         """A membership keeps its person."""

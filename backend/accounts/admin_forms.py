@@ -67,6 +67,17 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
         return cleaned
 
 
+class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A person, by the e-mail address: for who may not see the list of all."""
+
+    widget = forms.EmailInput
+
+    def to_python(self, value: Any) -> User | None:
+        """The person of the address, in whatever case it is typed."""
+        found: User | None = super().to_python(User.normalize_username(value or ""))
+        return found
+
+
 class MembershipForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """A person's role."""
 

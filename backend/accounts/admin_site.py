@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponseBase
@@ -13,27 +13,34 @@ from django.template.response import SimpleTemplateResponse
 from backend.accounts.authentication import memberships_of
 from backend.accounts.ending import deletion_has_begun
 from backend.accounts.errors import OutOfReach
-from backend.accounts.models import Membership, Organization
+from backend.accounts.models import Membership, Organization, User
 from backend.accounts.sign_in import provider_name, throttled
-from backend.core.actor import Actor, Role
+from backend.core.actor import Actor, Right, Role
 from backend.core.tenancy import acting_for
 
 _SESSION_KEY = "admin_organization"  # apart from what a person works for in the API
-_REACH = "_admin_reach"  # the request's attribute
+_REACH, _MANAGED = "_admin_reach", "_admin_managed"  # the request's attributes
 
 
-def role_in(user_id: uuid.UUID, organization_id: uuid.UUID) -> Role | None:
-    """What a platform administrator may do in an organization: as its member, or by emergency access; else nothing.
+def role_in(user: User, organization_id: uuid.UUID) -> Role | None:
+    """What somebody may do in an organization: as its member, or by emergency access; else nothing.
 
-    One without members is open to its first: somebody must add them. One that is being deleted is open to nobody.
+    One without members is open to the platform's superusers: somebody must add the first. One that is being deleted is
+    open to nobody.
 
-    SQL: 1; BEGIN, 2 or 3, COMMIT more for who has no role there.
+    SQL: 1; BEGIN, 2 or 3, COMMIT more for superusers who have no role there.
     """
-    for found, _name, role in memberships_of(user_id):
+    for found, _name, role in memberships_of(user.id):
         if found == organization_id:
             return Role(role)
+    if not user.is_superuser:
+        return None
     with acting_for(organization_id):
         return None if Membership.objects.exists() or deletion_has_begun(organization_id) else Role.OWNER
+
+
+def _person(request: HttpRequest) -> User:
+    return cast("User", request.user)
 
 
 def _reach(request: HttpRequest) -> tuple[uuid.UUID, Role] | None:
@@ -41,7 +48,7 @@ def _reach(request: HttpRequest) -> tuple[uuid.UUID, Role] | None:
     if not hasattr(request, _REACH):
         chosen = request.session.get(_SESSION_KEY)
         organization_id = uuid.UUID(chosen) if chosen else None
-        role = role_in(request.user.pk, organization_id) if organization_id and request.user.pk else None
+        role = role_in(_person(request), organization_id) if organization_id and request.user.pk else None
         setattr(request, _REACH, (organization_id, role) if role else None)
     found: tuple[uuid.UUID, Role] | None = getattr(request, _REACH)
     return found
@@ -58,17 +65,43 @@ def pick_organization(request: HttpRequest, organization: Organization) -> None:
 
     Raises: OutOfReach.
     """
-    if role_in(uuid.UUID(str(request.user.pk)), organization.id) is None:
+    if role_in(_person(request), organization.id) is None:
         raise OutOfReach
     request.session[_SESSION_KEY] = str(organization.id)
 
 
 def admin_actor(request: HttpRequest) -> Actor:
-    """A platform administrator, acting in the role of a member, or of emergency access, in the picked organization."""
+    """The person, acting in the role of a member, or of emergency access, in the picked organization."""
     reach = _reach(request)
     if reach is None:
         raise LookupError("the pages of an organization's rows are closed until one was picked")
-    return Actor(organization_id=reach[0], role=reach[1], user_id=request.user.pk, purpose="admin")
+    return _actor(request, *reach)
+
+
+def actor_in(request: HttpRequest, organization_id: uuid.UUID) -> Actor | None:
+    """The person, acting in an organization; None for who has no role there.
+
+    SQL: as role_in.
+    """
+    role = role_in(_person(request), organization_id)
+    return _actor(request, organization_id, role) if role else None
+
+
+def _actor(request: HttpRequest, organization_id: uuid.UUID, role: Role) -> Actor:
+    return Actor(organization_id=organization_id, role=role, user_id=_person(request).id, purpose="admin")
+
+
+def managed_organizations(request: HttpRequest) -> frozenset[uuid.UUID]:
+    """The organizations whose settings, members and tokens are the person's to manage, found once per request.
+
+    SQL: 1 at first.
+    """
+    if not hasattr(request, _MANAGED):
+        rows = memberships_of(_person(request).id) if request.user.pk else []
+        mine = (_actor(request, found, Role(role)) for found, _name, role in rows)
+        setattr(request, _MANAGED, frozenset(one.organization_id for one in mine if Right.MEMBERS in one.rights))
+    found: frozenset[uuid.UUID] = getattr(request, _MANAGED)
+    return found
 
 
 class TenantAdminSite(AdminSite):

@@ -131,6 +131,10 @@ class OwnersOnly(Forbidden):
     """Only an OWNER may give, change or take the role OWNER."""
 
 
+class RetentionOfOwners(Forbidden):
+    """Only an OWNER may change how long lines of claims are kept."""
+
+
 class NotForPeople(BadUserInput):
     """SERVICE is a role of API tokens, not of people."""
 

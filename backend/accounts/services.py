@@ -103,18 +103,27 @@ def organization_check(organization: Organization) -> None:
         raise errors.BadSmallCellMinimum(least=least, path=("small_cell_minimum",))
 
 
-def organization_change(*, organization: Organization) -> None:
-    """Stores an organization's changed settings. An act of the platform, of no actor.
+def organization_change(*, actor: Actor, organization: Organization) -> None:
+    """Stores the changed settings of the actor's organization; how long claims are kept is its owners' to say.
 
-    Raises: as organization_check; OrganizationExists.
-    SQL: 1.
+    Raises: Forbidden, OutOfReach (another organization), RetentionOfOwners; as organization_check; OrganizationExists,
+            OrganizationEnds.
+    SQL: BEGIN, 5 or 6 (a savepoint's 2 among them), COMMIT.
     """
+    actor.require(Right.MEMBERS)
+    if organization.id != actor.organization_id:
+        raise errors.OutOfReach
     organization_check(organization)
-    try:
-        with transaction.atomic():
-            organization.save(force_update=True)
-    except IntegrityError as error:
-        raise errors.OrganizationExists(path=("name",)) from error
+    with write(actor):
+        organization_open(organization.id)
+        before = Organization.objects.only("retention_days").get(id=organization.id)
+        if organization.retention_days != before.retention_days and Right.ORGANIZATION not in actor.rights:
+            raise errors.RetentionOfOwners(path=("retention_days",))
+        try:
+            with transaction.atomic():
+                organization.save(force_update=True)
+        except IntegrityError as error:
+            raise errors.OrganizationExists(path=("name",)) from error
 
 
 def _rights_of_token(role: Role, scopes: Iterable[Right | str]) -> frozenset[Right]:

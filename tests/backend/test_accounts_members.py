@@ -75,7 +75,7 @@ def test_a_refused_change_leaves_the_organization_as_it_was(
         setattr(organization, field, value)
 
     with pytest.raises(error) as refusal:
-        organization_change(organization=organization)
+        organization_change(actor=Actor(organization_id=organization.id, role=Role.OWNER), organization=organization)
 
     assert refusal.value.path == (next(iter(changes)),)
     assert Organization.objects.values().get(id=organization.id) == before

@@ -213,7 +213,7 @@ def test_a_deletion_that_was_interrupted_lets_nobody_in(
         "a token": lambda: token_create(actor=actor, name="late", scopes=["read"], expires_at=tomorrow),
     }
     if way_in == "the admin":
-        assert role_in(root.id, organization.id) is None
+        assert role_in(root, organization.id) is None
     else:
         with pytest.raises(OrganizationEnds):
             ways[way_in]()

@@ -170,11 +170,12 @@ async def test_the_option_counts_from_the_next_request_on(
     run, _ = await in_thread(lambda: _test(organization, **_counts(n1=40, x1=20)))
     headers = await in_thread(lambda: credentials(organization))
     seen: list[int | None] = []
+    owner = Actor(organization_id=organization.id, role=Role.OWNER)
 
     async with asking(reads, writes) as client:
         for option, minimum in (("VIEWERS", 21), ("EVERYONE", None), ("EVERYONE", 21), ("EVERYONE", 20)):
             organization.small_cells, organization.small_cell_minimum = option, minimum
-            await in_thread(lambda: organization_change(organization=organization))
+            await in_thread(lambda: organization_change(actor=owner, organization=organization))
             answer = await client.post("/graphql", json={"query": LIST, "variables": {"run": run}}, headers=headers)
             seen.append(answer.json()["data"]["driftTests"]["nodes"][0]["x1"])
 
@@ -196,4 +197,4 @@ def test_options_that_are_none_are_refused(
         setattr(organization, name, value)
 
     with pytest.raises(error):
-        organization_change(organization=organization)
+        organization_change(actor=Actor(organization_id=organization.id, role=Role.OWNER), organization=organization)
