@@ -1,11 +1,14 @@
 """What accounts do when Django tells of a sign-in; connected when the application is ready."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.utils import timezone
 
 from backend.accounts.models import Identity, User
 from backend.accounts.sign_in import client_address, forgive, record_if_possible
@@ -19,6 +22,12 @@ def record_sign_in(request: HttpRequest, user: User, **_: Any) -> None:
     address = client_address(request)
     sign_in_record(SIGN_IN, email=user.email, outcome=Outcome.OK, address=address)
     forgive(address, user.email)
+
+
+@receiver(user_logged_in, dispatch_uid="accounts.end_session")
+def end_session(request: HttpRequest, **_: Any) -> None:
+    """Sets the time when the session ends, which would move with each page that saves it otherwise."""
+    request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
 
 
 @receiver(user_logged_out, dispatch_uid="accounts.record_sign_out")

@@ -1,10 +1,13 @@
 """The pages on which people sign in, sign out and choose an organization."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.test import Client
+from django.utils import timezone
 from people import member, person
 
 from backend.accounts.authentication import authenticate_session
@@ -166,3 +169,21 @@ def test_an_owner_gets_a_password_from_the_administrator(organization: Organizat
     sign_in(client, email)
 
     assert (actor_of(client).organization_id, actor_of(client).role) == (made.id, Role.OWNER)
+
+
+def test_choosing_an_organization_does_not_put_off_the_end_of_the_session(
+    organization: Organization, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member(organization, ann, Role.VIEWER)
+    client = Client()
+    sign_in(client, ann.email)
+    key, now = client.cookies[settings.SESSION_COOKIE_NAME].value, timezone.now
+    ends = Session.objects.get(session_key=key).expire_date
+    late = timedelta(seconds=settings.SESSION_COOKIE_AGE, minutes=-5)
+
+    monkeypatch.setattr(timezone, "now", lambda: now() + late)
+    answer = client.post("/accounts/organization/", {"organization": str(organization.id)})
+
+    assert answer.status_code == 302
+    assert Session.objects.get(session_key=key).expire_date == ends
+    assert int(answer.cookies[settings.SESSION_COOKIE_NAME]["max-age"]) <= 300
