@@ -24,6 +24,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from backend.accounts import errors
+from backend.accounts.identities import BACKEND
 from backend.accounts.models import ApiToken, User
 from backend.accounts.services import secret_hash
 from backend.core.actor import Actor, Right, Role, SmallCells
@@ -41,7 +42,7 @@ TOKEN_TEXT = f"(SELECT row(found, tenant)::text FROM {_TOKEN})"  # the same row 
 MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
 SESSION_SQL = "SELECT session_data FROM django_session WHERE session_key = %s AND expire_date > now()"
 PERSON_SQL = f"""
-SELECT person.password, found.organization_id, found.organization_name, found.role, tenant.*
+SELECT person.password, person.is_superuser, found.organization_id, found.organization_name, found.role, tenant.*
 FROM user_account AS person LEFT JOIN LATERAL memberships_of(person.id) AS found ON true {_OPTIONS}
 WHERE person.id = %s AND person.is_active
 """
@@ -144,6 +145,7 @@ class SignedIn:
     user_id: uuid.UUID
     password_hash: str  # as the session keeps it: of the hash of the password
     chosen: str | None
+    by_provider: bool  # of OpenID Connect
 
 
 def session_key_of(cookie: str | None) -> str:
@@ -164,11 +166,18 @@ def signed_in(row: Sequence[Any] | None) -> SignedIn:
     kept = session_of(None).decode(row[0]) if row is not None else {}
     if kept.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         raise errors.SignedOut
-    return SignedIn(uuid.UUID(kept[SESSION_KEY]), kept.get(HASH_SESSION_KEY, ""), kept.get(CHOSEN_ORGANIZATION))
+    return SignedIn(
+        user_id=uuid.UUID(kept[SESSION_KEY]),
+        password_hash=kept.get(HASH_SESSION_KEY, ""),
+        chosen=kept.get(CHOSEN_ORGANIZATION),
+        by_provider=kept[BACKEND_SESSION_KEY] == BACKEND,
+    )
 
 
 def actor_of_person(session: SignedIn, rows: Sequence[Sequence[Any]]) -> Actor:
     """The actor of a session by the rows of PERSON_SQL. A changed password or a deactivated account ends the session.
+
+    So does becoming a superuser, of a session that began at an OpenID provider.
 
     Raises: SignedOut (Unauthenticated); NoMembership, NotAMember, OrganizationNotChosen (Forbidden).
     """
@@ -176,7 +185,9 @@ def actor_of_person(session: SignedIn, rows: Sequence[Sequence[Any]]) -> Actor:
     hashes = [known.get_session_auth_hash(), *known.get_session_auth_fallback_hash()] if known else []
     if not any(constant_time_compare(session.password_hash, one) for one in hashes):
         raise errors.SignedOut
-    memberships = [row[1:] for row in rows if row[1] is not None]
+    if session.by_provider and rows[0][1]:
+        raise errors.SignedOut
+    memberships = [row[2:] for row in rows if row[2] is not None]
     return _actor_of_memberships(session.user_id, memberships, session.chosen)
 
 

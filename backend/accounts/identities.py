@@ -1,5 +1,7 @@
 """Which account a person has for whom an OpenID provider vouches: one that there is, or none."""
 
+from typing import Any
+
 from django.contrib.auth.backends import ModelBackend
 from django.db import IntegrityError, transaction
 
@@ -13,10 +15,18 @@ BACKEND = "backend.accounts.identities.IdentityBackend"
 
 
 class IdentityBackend(ModelBackend):
-    """What sessions name that began at a provider: they end where the settings name none any more."""
+    """What sessions name that began at a provider: they end where the settings name none any more.
+
+    A superuser's do too: what a provider said was enough for who the person was then.
+    """
 
     def authenticate(self, *_args: object, **_credentials: object) -> None:
         """Nobody: passwords are for Django's own backend."""
+
+    def get_user(self, user_id: Any) -> Any:
+        """The person of a session, unless inactive or a superuser. SQL: 1."""
+        user = super().get_user(user_id)
+        return None if user is not None and user.is_superuser else user
 
 
 def person_of_identity(*, issuer: str, subject: str) -> User | None:

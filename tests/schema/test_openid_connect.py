@@ -176,6 +176,19 @@ def test_accounts_that_are_closed_stay_closed(
     assert acts(entries(where, organization)) == [("sign_in", "DENIED")]
 
 
+def test_a_session_of_the_provider_ends_when_the_person_becomes_a_superuser(
+    pair: Pair, browser: httpx.Client, ann: User
+) -> None:
+    sign_in(browser)
+    before = is_signed_in(browser)
+    User.objects.filter(id=ann.id).update(is_superuser=True)
+
+    told = browser.post("/graphql", json=VIEWER, headers={"origin": pair.url}).json()
+
+    assert (before, is_signed_in(browser)) == (True, False)
+    assert [error["extensions"]["code"] for error in told["errors"]] == ["UNAUTHENTICATED"]
+
+
 def test_who_is_known_keeps_the_account_whatever_the_address(
     pair: Pair, browser: httpx.Client, organization: Organization, ann: User
 ) -> None:
