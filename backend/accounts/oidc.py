@@ -4,11 +4,12 @@ The code flow with PKCE. State, nonce and verifier are kept in the session of th
 Nothing of a provider is kept between requests, so that its new keys and addresses hold at once; nor are its tokens.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from authlib.common.errors import AuthlibBaseError
-from authlib.integrations.django_client import DjangoIntegration, DjangoOAuth2App, OAuth
+from authlib.integrations.django_client import DjangoOAuth2App, OAuth
 from django.conf import settings
 from django.http import HttpRequest
 from joserfc.errors import JoseError
@@ -58,9 +59,10 @@ def begin(request: HttpRequest, *, callback: str, target: str) -> str:
 
 
 def target_of(request: HttpRequest) -> str | None:
-    """Where the person wanted to go; None if this browser was not sent to the provider, or has come back already."""
-    kept = DjangoIntegration(_NAME).get_state_data(request.session, request.GET.get("state", ""))
-    return str(kept["target"]) if kept else None
+    """Where the person wanted to go; None if this browser was not sent to the provider, or was back, or is too late."""
+    # Authlib writes when a state ends, and looks at it only to tidy up.
+    kept = request.session.get(f"_state_{_NAME}_{request.GET.get('state', '')}")
+    return str(kept["data"]["target"]) if kept and kept["exp"] > time.time() else None
 
 
 def finish(request: HttpRequest) -> Claims:

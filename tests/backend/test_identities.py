@@ -1,12 +1,15 @@
 """Whom an OpenID provider vouches for: which account it is, what is recorded, and how one is let go again."""
 
 import dataclasses
+import time
 
 import psycopg
 import pytest
+from authlib.integrations.django_client import DjangoIntegration
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import IntegrityError, ProgrammingError
+from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from people import at_once, member, person
 
@@ -145,3 +148,15 @@ def test_a_provider_that_nobody_is_at_cannot_be_reached(database: str) -> None:
     with pytest.raises(oidc.ProviderFailed, match=r"^ConnectionError$"):
         oidc.begin(request, callback="https://driftgraph.example.org/", target="/")
     assert request.session.is_empty()
+
+
+def test_a_state_is_good_until_its_hour_is_over() -> None:
+    request = HttpRequest()
+    request.session, request.GET = SessionStore(), QueryDict("state=s")
+    DjangoIntegration("oidc").set_state_data(request.session, "s", {"target": "/graphql"})
+    assert oidc.target_of(request) == "/graphql"
+
+    [key] = request.session.keys()
+    request.session[key]["exp"] = time.time() - 1
+
+    assert oidc.target_of(request) is None
