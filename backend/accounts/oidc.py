@@ -85,10 +85,12 @@ def finish(request: HttpRequest) -> Claims:
     subject, email = said.get("sub"), said.get("email")
     if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST_SUBJECT and subject.isprintable()):
         raise ProviderRefused("subject")
+    if isinstance(email, str) and not email.isprintable():
+        raise ProviderRefused("email")
     return Claims(
         issuer=limits.oidc_issuer,
         subject=subject,
-        email=email if isinstance(email, str) and email.isprintable() else "",
+        email=email if isinstance(email, str) else "",
         email_verified=said.get("email_verified") in (True, "true"),  # Amazon Cognito writes a text
     )
 

@@ -231,6 +231,7 @@ def test_who_comes_to_have_the_address_of_somebody_known_gets_nothing(
         ({"sub": ""}, "subject"),
         ({"sub": "x" * 256}, "subject"),
         ({"sub": "\0"}, "subject"),
+        ({"email": "ann\0@example.org"}, "email"),
     ],
 )
 def test_a_token_that_is_not_meant_proves_nothing(
