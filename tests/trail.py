@@ -44,7 +44,7 @@ class Trail:
         return dict(self.app.execute("SELECT seq, encode(hash, 'hex') FROM audit_seal_make()").fetchall())
 
     def verify(self, published: dict[int, str] | None = None) -> Report:
-        return verify(self.app, published or {})
+        return verify(self.app, (published or {}).items())
 
     def spoil(self, statement: str) -> None:
         """What only somebody with all power over the database can do."""
@@ -56,7 +56,7 @@ class Trail:
         """What is found after it; nothing of it stays."""
         with self.owner.transaction(force_rollback=True):
             self.spoil(statement)
-            return verify(self.owner, {})
+            return verify(self.owner, ())
 
     def without_what_was_there(self) -> None:
         """Months alone, and functions that tell the time that `at` sets."""

@@ -4,7 +4,7 @@ Needs no more than the right to read entries and seals: it sets one organization
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,11 +49,14 @@ class Report:
 
 
 def verify(
-    connection: "Connection[Any]", published: Mapping[int, str], progress: Progress = lambda _done, _total: None
+    connection: "Connection[Any]",
+    published: Iterable[tuple[int, str]],
+    progress: Progress = lambda _done, _total: None,
 ) -> Report:
-    """What the trail is worth, read from one snapshot; `published` are hashes by number that were kept elsewhere.
+    """What the trail is worth, read from one snapshot; `published` are numbers and hashes that were kept elsewhere.
 
-    In a transaction of the caller it is read as that sees it.
+    Two hashes of one number are damage: one of them is of a seal that was taken away. In a transaction of the caller it
+    is read as that sees it.
 
     SQL: 7, and 2 per organization.
     """
@@ -101,9 +104,9 @@ def _follows(seal: Seal, before: Seal | None) -> bool:
     return seal.xid_from == before.xid_to or before.seq + 1 != seal.seq  # a missing one is told already
 
 
-def _published(seals: Sequence[Seal], published: Mapping[int, str]) -> Iterator[Damage]:
+def _published(seals: Sequence[Seal], published: Iterable[tuple[int, str]]) -> Iterator[Damage]:
     stored = {seal.seq: seal.hash.hex() for seal in seals}
-    for seq, digest in sorted(published.items()):
+    for seq, digest in sorted(set(published)):
         if seq not in stored:
             yield Damage(seq, f"seal {seq}, which was published, is missing")
         elif stored[seq] != digest:

@@ -201,6 +201,10 @@ def test_the_command_says_whether_the_trail_is_as_sealed(
     with pytest.raises(CommandError, match=f"damaged: seal {seal.seq + 1}, which was published") as damaged:
         call_command("verify_audit", published=log)
     assert damaged.value.returncode == 1
+    # Cut off and grown back, the chain has another seal of that number: the log tells of both, the stored one last.
+    log.write_text(f"audit seal {seal.seq} {'0' * 64}\naudit seal {seal.seq} {seal.hash}\n")
+    with pytest.raises(CommandError, match=f"damaged: seal {seal.seq} is not the one that was published"):
+        call_command("verify_audit", published=log)
     log.write_text("nothing of that kind")
     with pytest.raises(CommandError, match="names no seal") as nothing:
         call_command("verify_audit", published=log)

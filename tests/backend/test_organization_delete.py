@@ -106,7 +106,7 @@ def test_the_trail_is_sealed_before_and_verified_after(organization: Organizatio
     with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
         wait_until_all_can_be_sealed(superuser)
         superuser.execute("SELECT audit_seal_make()")
-        report = verify(superuser, {certificate.seal_seq: bytes(certificate.seal_hash).hex()})
+        report = verify(superuser, [(certificate.seal_seq, bytes(certificate.seal_hash).hex())])
         [roots] = superuser.execute(
             "SELECT organization_roots FROM audit_seal WHERE seq = %s", [certificate.seal_seq]
         ).fetchone() or ({},)

@@ -59,13 +59,14 @@ class Command(BaseCommand):
         self.stdout.write(f"as sealed: {counts}{latest}")
 
 
-def _published(path: Path | None) -> dict[int, str]:
+def _published(path: Path | None) -> set[tuple[int, str]]:
+    """Every number and hash: where the chain grew back after a cut, a log tells two hashes of one number."""
     if path is None:
-        return {}
+        return set()
     try:
         text = path.read_text(errors="replace")
     except OSError as error:
         raise CommandError(f"--published: {error.strerror}.", returncode=2) from None
-    if not (found := dict(_PUBLISHED.findall(text))):
+    if not (found := {(int(seq), digest) for seq, digest in _PUBLISHED.findall(text)}):
         raise CommandError("--published: the file names no seal.", returncode=2)
-    return {int(seq): digest for seq, digest in found.items()}
+    return found
