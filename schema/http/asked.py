@@ -10,6 +10,7 @@ from backend.core.actor import Actor, Purpose
 from backend.core.errors import BadUserInput
 from backend.db.replicas import Position
 from backend.db.writes import RequestWrites
+from backend.phi.labels import label_of
 from schema.execution.documents import Prepared
 from schema.http.messages import Headers, Scope
 from schema.usage.clients import client_of
@@ -54,11 +55,12 @@ class Asked:
         return self.is_single and is_query and not self.prepared.shows_protected(self.variables)
 
     def acting(self, actor: Actor | None) -> Actor | None:
-        """The actor as the audit trail is to know it."""
+        """The actor as the audit trail is to know it: without an operation's name that could identify a person."""
         if actor is None:
             return None
-        name = (self.prepared.name or "")[:_NAME_LENGTH]
-        return replace(actor, purpose=self.purpose, request_id=self.request_id, operation_name=name)
+        name = self.prepared.name
+        kept = label_of(name[: _NAME_LENGTH + 1], _NAME_LENGTH) if name else ""
+        return replace(actor, purpose=self.purpose, request_id=self.request_id, operation_name=kept)
 
     def count(self, usage: UsageLedger, actor: Actor) -> None:
         """Nothing; adds what the request uses of the schema to the counts of the actor's organization."""

@@ -68,7 +68,9 @@ class AuditEntry(Node):
         "fields",
     )
     claim_level: bool = column("Whether claim lines were shown or asked for.", "fields_phi")
-    operation_name: str = column("Name of the GraphQL operation; empty without one.", "operation_name")
+    operation_name: str = column(
+        'Name of the GraphQL operation; empty without one, "other" if it could identify a person.', "operation_name"
+    )
     document_hash: str | None = column(
         "SHA-256 of the GraphQL document of a read, in hexadecimal digits; null of everything else.",
         "document_hash",

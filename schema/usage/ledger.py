@@ -17,8 +17,9 @@ from django.conf import settings
 from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.db.writes import WriteThreads
+from backend.phi.labels import OTHER
 from backend.usage.services import Use, usage_add
-from schema.usage.clients import OTHER, Client
+from schema.usage.clients import Client
 
 log = logging.getLogger("driftgraph.usage")
 MAX_ENTRIES = 10_000  # that wait to be written; a document with its organization and client is one

@@ -23,18 +23,26 @@ from graphql import (
 from graphql.utilities import validate_input_literal, validate_input_value
 
 from backend.accounts.models import Organization
+from backend.core.actor import Role
 from schema.build import core_schema
 from schema.reasons import reason
 from tests import server
 from tests.api import Api
-from tests.attempts import Member, member
+from tests.attempts import Member, member, token
 from tests.serving import serving
 
 SURNAME, NUMBER, LETTERS = "Quillfeather", "219-09-9999", "MRN77120094"
-MARKS = (SURNAME, SURNAME.lower(), NUMBER, LETTERS)
+MARKS = (SURNAME, SURNAME.lower(), NUMBER, NUMBER.replace("-", "_"), NUMBER.replace("-", ""), LETTERS)
 # An answer tells its sender which name of the document is unknown; values it never repeats.
 VALUES = ("Jane", NUMBER, LETTERS)
 PLANTED = f"patient Jane {SURNAME} {NUMBER} {LETTERS}"
+OPERATION_NAMES = (
+    f"Patient_Jane_{SURNAME}_SSN_{NUMBER.replace('-', '_')}",
+    f"ClaimsOfJane{SURNAME}",
+    f"ssn{NUMBER.replace('-', '')}",
+    f"x{NUMBER.replace('-', '')}Again",
+    f"Get_{LETTERS}",
+)
 CSV = f"claim_id,payer,procedure_code,submitted_date,decided_date,outcome,{SURNAME}\n{PLANTED},{PLANTED},{PLANTED},{PLANTED},{PLANTED},{PLANTED},{PLANTED}\n"  # noqa: E501 - one row
 
 
@@ -75,11 +83,20 @@ def _requests() -> Iterator[tuple[str, dict[str, Any]]]:
             below = "{ __typename userErrors { code message path } }" if word == "mutation" else "{ __typename }"
             for argument, declared in kind.args.items():
                 for value in _each_alone(_value(declared.type)):
-                    yield f"{word}($v: {declared.type}) {{ {name}({argument}: $v) {below} }}", {"v": value}
+                    yield (
+                        f"{word} {OPERATION_NAMES[0]}($v: {declared.type}) {{ {name}({argument}: $v) {below} }}",
+                        {"v": value},
+                    )
                 yield f"{word} {{ {name}({argument}: {json.dumps(PLANTED)}) {below} }}", {}
                 yield f"{word} {{ {name}({argument}: {{{SURNAME}: {json.dumps(PLANTED)}}}) {below} }}", {}
 
 
+# Operations that make entries by their name: of reads, of a change; without the rights to them, of what is refused.
+RECORDED = (
+    "query %s { claims(first: 1) { nodes { id } } }",
+    "query %s { auditEntries(first: 1) { nodes { id } } }",
+    'mutation %s { payerMap(input: { rawName: "raw", payerCode: "code" }) { userErrors { code } } }',
+)
 HEADERS = (
     "idempotency-key",
     "x-request-id",
@@ -107,8 +124,8 @@ DOCUMENTS = (
 )
 
 
-async def _send_all(http: httpx.AsyncClient, own: Member) -> list[str]:
-    """The answers to everything."""
+async def _send_all(http: httpx.AsyncClient, own: Member, refused: dict[str, str]) -> list[str]:
+    """The answers to everything; `refused` are headers of somebody who has few rights."""
     answers = [
         await http.post("/graphql", headers=own.headers, json={"query": text, "variables": variables})
         for text, variables in _requests()
@@ -118,6 +135,12 @@ async def _send_all(http: httpx.AsyncClient, own: Member) -> list[str]:
             await http.post("/graphql", headers=own.headers, json={"query": text}),
             await http.get("/graphql", headers=own.headers, params={"query": text, SURNAME: PLANTED}),
         ]
+    answers += [
+        await http.post("/graphql", headers=headers, json={"query": text % name})
+        for text in RECORDED
+        for name in OPERATION_NAMES
+        for headers in (own.headers, refused)
+    ]
     strange = [{**own.headers, name: PLANTED} for name in HEADERS]
     strange += [{"authorization": f"Bearer {PLANTED}"}, {"cookie": f"sessionid={SURNAME}; a={SURNAME}"}]
     answers += [await http.post("/graphql", headers=one, json={"query": "{ viewer { role } }"}) for one in strange]
@@ -167,12 +190,19 @@ def own(organization: Organization) -> Member:
     return member(organization, "zzown")
 
 
+@pytest.fixture
+def refused(own: Member) -> dict[str, str]:
+    """Headers of somebody who has few rights."""
+    secret = token(own.organization, f"viewer{own.organization.id.hex}", Role.VIEWER, "read")
+    return {"authorization": f"Bearer {secret}"}
+
+
 async def test_planted_patient_data_is_in_no_log_no_error_and_no_audit_entry(
-    database: str, own: Member, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    database: str, own: Member, refused: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with serving(database, tmp_path) as at:
         async with httpx.AsyncClient(base_url=at.url, timeout=60) as http:
-            answers = await _send_all(http, own)
+            answers = await _send_all(http, own, refused)
     log = "".join(capfd.readouterr())
 
     with psycopg.connect(server.url("postgres", database)) as superuser:
@@ -180,8 +210,13 @@ async def test_planted_patient_data_is_in_no_log_no_error_and_no_audit_entry(
             "SELECT e::text FROM audit_entry e WHERE organization_id = %s", [own.organization.id]
         ).fetchall()
         jobs = superuser.execute("SELECT j::text FROM procrastinate_jobs j").fetchall()
+        used = superuser.execute("SELECT u::text FROM schema_use u").fetchall()
+        named = superuser.execute(
+            "SELECT DISTINCT action FROM audit_entry WHERE organization_id = %s AND operation_name = 'other'",
+            [own.organization.id],
+        ).fetchall()
     files = [name for _, _, names in os.walk(tmp_path) for name in names]
-    rows = [row for (row,) in (*entries, *jobs)]
+    rows = [row for (row,) in (*entries, *jobs, *used)]
     found = {
         kind: [text for text in texts if any(mark in text for mark in marks)]
         for kind, texts, marks in (
@@ -193,7 +228,8 @@ async def test_planted_patient_data_is_in_no_log_no_error_and_no_audit_entry(
     }
     assert len(answers) > 250
     assert "Not Found" in log  # the log was listened to
-    assert entries
+    assert {"read", "refuse", "insert"} <= {action for (action,) in named}
+    assert used
     assert found == {"log": [], "answers": [], "rows": [], "files": []}
 
 
