@@ -15,6 +15,7 @@ from graphql import (
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
     SelectionSetNode,
@@ -34,6 +35,7 @@ from schema.execution.selection import Selection, collect
 from schema.protection import Protection
 
 log = logging.getLogger("driftgraph.audit")
+_OF_A_PAGE = {"totalCount", "pageInfo"}  # what a page tells of its rows without showing one
 
 
 @dataclass(slots=True)
@@ -41,6 +43,8 @@ class Selected:
     """Protected types that an operation selects, each with the labelled fields among what is selected of it."""
 
     fields: dict[str, set[str]] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    """Those among them of which is asked how many there are, or whether there is one."""
 
     def add(self, name: str) -> set[str]:
         """The labelled fields of a type, to be added to."""
@@ -80,6 +84,9 @@ class _Walk:
 
     def _each(self, kind: GraphQLObjectType, selections: list[Selection]) -> None:
         protected = Protection.types.get(kind.name)
+        row = _row(kind)
+        if row.name in Protection.types and any(one.name in _OF_A_PAGE for one in selections):
+            self.found.counted.add(row.name)
         for one in selections:
             if protected and one.name in protected.labelled:
                 self.found.add(kind.name).add(f"{kind.name}.{one.name}")
@@ -96,9 +103,13 @@ class _Walk:
                         self._each(possible, inner)
 
     def _reach(self, kind: GraphQLObjectType) -> None:
-        row = get_named_type(kind.fields["nodes"].type) if "nodes" in kind.fields else kind
-        if row.name in Protection.types:
+        if (row := _row(kind)).name in Protection.types:
             self.found.add(row.name)
+
+
+def _row(kind: GraphQLObjectType) -> GraphQLNamedType:
+    """The type of the rows of a page; of another object its own."""
+    return get_named_type(kind.fields["nodes"].type) if "nodes" in kind.fields else kind
 
 
 async def give_account(
@@ -111,9 +122,9 @@ async def give_account(
     """Returns when the entries are written, and the answer may leave.
 
     There is one for each claim-level type that was selected, even if there was nothing to show: that is an answer too.
-    So it is of a summary. Of other types there is one where rows were shown or something went wrong. There is one more,
-    with the coordinates, where something was refused; where that one alone cannot be written, the refusal stands
-    without it.
+    So it is of a summary. Of other types there is one where rows were shown or counted, or something went wrong. There
+    is one more, with the coordinates, where something was refused; where that one alone cannot be written, the refusal
+    stands without it.
 
     Raises:
         PurposeMissing: the organization wants to know what claim lines are read for.
@@ -126,7 +137,8 @@ async def give_account(
         protected = Protection.types[name]
         keys = frozenset() if protected.summary else frozenset(context.shown.get(protected.model, ()))
         outcome = _outcome(errors, something=bool(keys))
-        if not (keys or protected.claim_level or protected.summary or outcome is not Outcome.OK):
+        told = keys or name in found.counted or protected.claim_level or protected.summary
+        if not told and outcome is Outcome.OK:
             continue
         table = protected.model._meta.db_table
         shown.append(Shown(table, keys, tuple(sorted(fields)), protected.claim_level, outcome))

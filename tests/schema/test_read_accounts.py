@@ -115,6 +115,25 @@ async def test_rows_below_others_are_accounted_for(organization: Organization, a
     assert (entry["object_type"], entry["object_count"], entry["fields_phi"]) == ("import_issue", 1, False)
 
 
+@pytest.mark.parametrize("of_page", ["totalCount", "pageInfo { hasNextPage }"])
+@pytest.mark.parametrize(
+    ("document", "table"),
+    [
+        ("{ importBatches { nodes { issues { %s } } } }", "import_issue"),
+        ('{ auditEntries(filter: { action: { eq: "none of that name" } }) { %s } }', "audit_entry"),
+    ],
+)
+async def test_how_many_there_are_is_accounted_for_without_one_of_them(
+    organization: Organization, api: Api, document: str, table: str, of_page: str
+) -> None:
+    await in_thread(_claims, organization)
+
+    await api.data(document % of_page)
+
+    [entry] = await in_thread(_accounts, organization)
+    assert (entry["object_type"], entry["object_count"], entry["outcome"]) == (table, 0, "OK")
+
+
 async def test_more_than_a_hundred_objects_are_a_digest(organization: Organization, api: Api) -> None:
     keys = await in_thread(_claims, organization, 101)
 
