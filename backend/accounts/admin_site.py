@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 
 from backend.accounts.authentication import memberships_of
+from backend.accounts.changes import administered_by
 from backend.accounts.ending import deletion_has_begun
 from backend.accounts.errors import OutOfReach
 from backend.accounts.models import Membership, Organization, User
@@ -117,7 +118,8 @@ class TenantAdminSite(AdminSite):
         @wraps(view)
         def inside(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             organization_id = chosen_organization(request)
-            with acting_for(organization_id) if organization_id else nullcontext():
+            within = acting_for(organization_id) if organization_id else nullcontext()
+            with administered_by(request.user.pk), within:
                 response: HttpResponseBase = view(request, *args, **kwargs)
                 if isinstance(response, SimpleTemplateResponse):
                     response.render()

@@ -1,5 +1,6 @@
 """Emergency access: how somebody who is no member gets to an organization's data, for a reason and a time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from backend.accounts.ending import organization_open
 from backend.accounts.free_text import Screen
 from backend.accounts.models import EmergencyAccess, Membership, Organization, User
 from backend.core.actor import Actor, Role
+from backend.core.operators import os_operator
 from backend.core.tenancy import write
 
 REASON_LENGTH = (10, 500)  # characters
@@ -18,7 +20,8 @@ REASON_LENGTH = (10, 500)  # characters
 def glass_break(
     *, organization: Organization, user: User, role: Role = Role.ADMIN, reason: str, hours: int
 ) -> EmergencyAccess:
-    """The access, which begins now and ends by itself. An act of the platform, of no actor.
+    """The access, which begins now and ends by itself. An act of the platform, of no actor; its entry has the
+    account of the operating system that runs it as its request.
 
     `memberships_of` in the database, which every request with a session asks, finds it until it ends. The row stays.
 
@@ -36,7 +39,9 @@ def glass_break(
         raise errors.BadHours(limit=limit, path=("hours",))
     if role is Role.SERVICE:
         raise errors.NotForPeople(path=("role",))
-    actor = Actor.system(organization.id, "break_glass")
+    actor, operator = Actor.system(organization.id, "break_glass"), os_operator()
+    if operator:
+        actor = replace(actor, request_id=f"os:{operator}")
     text = Screen(actor).of(text, "reason")
     with write(actor):
         organization_open(organization.id)

@@ -1,19 +1,23 @@
 """What accounts do when Django tells of a sign-in; connected when the application is ready."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db.models.signals import pre_delete
+from django.db.models.signals import pre_delete, pre_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
+from backend.accounts.authentication import memberships_of
+from backend.accounts.changes import administrator, changes_of
 from backend.accounts.models import Identity, User
 from backend.accounts.sign_in import client_address, forgive, record_if_possible
-from backend.audit.door import IDENTITY_UNLINK, SIGN_IN, SIGN_OUT, sign_in_record
+from backend.audit.door import IDENTITY_UNLINK, SIGN_IN, SIGN_OUT, account_change_record, sign_in_record
 from backend.audit.models import Outcome
+from backend.core.operators import os_operator
 
 
 @receiver(user_logged_in, dispatch_uid="accounts.record_sign_in")
@@ -48,3 +52,11 @@ def record_failure(credentials: dict[str, Any], request: HttpRequest | None = No
 def record_unlink(instance: Identity, **_: Any) -> None:
     """Records that a provider vouches for the person no more. An identity does not go without a record."""
     sign_in_record(IDENTITY_UNLINK, email=instance.user.email, outcome=Outcome.OK, address="")
+
+
+@receiver(pre_save, sender=User, dispatch_uid="accounts.record_change")
+def record_change(instance: User, update_fields: Collection[str] | None = None, **_: Any) -> None:
+    """Records that password, address or rights of a person change, in the admin or by a command; none do without."""
+    if columns := changes_of(instance, update_fields):
+        organizations = [organization for organization, _name, _role in memberships_of(instance.pk)]
+        account_change_record(instance.pk, organizations, columns, by=administrator(), operator=os_operator())

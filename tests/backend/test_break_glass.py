@@ -78,7 +78,10 @@ def test_emergency_access_lasts_as_long_as_it_lasts(organization: Organization, 
     assert browser.get("/admin/accounts/membership/add/").status_code == 403
 
 
-def test_it_is_recorded_and_what_is_done_with_it_too(organization: Organization, root: User, browser: Client) -> None:
+def test_it_is_recorded_and_what_is_done_with_it_too(
+    organization: Organization, root: User, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "oncall")
     access = glass_break(organization=organization, user=root, reason=WHY, hours=1)
     _choose(browser, organization)
     browser.post("/admin/accounts/membership/add/", {"user": str(person(organization, "bob").id), "role": "VIEWER"})
@@ -89,6 +92,7 @@ def test_it_is_recorded_and_what_is_done_with_it_too(organization: Organization,
         done = AuditEntry.objects.get(object_type="membership", actor_role="ADMIN")
         left = AuditEntry.objects.get(action="sign_out")
     assert (given.action, given.purpose, given.object_ids) == ("insert", "break_glass", [access.id])
+    assert given.request_id == "os:oncall"
     assert (done.actor_id, done.purpose) == (root.id, "admin")
     assert (left.actor_id, left.actor_role) == (root.id, "ADMIN")
     assert WHY not in str(vars(given))

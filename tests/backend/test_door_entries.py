@@ -6,7 +6,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.core.management import call_command
+from django.db import DatabaseError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from people import member, person
@@ -159,3 +161,70 @@ def test_hashes_are_keyed_and_of_one_kind() -> None:
     assert {len(one or b"") for one in found} == {16}
     assert len(found) == 3
     assert ip_hash("") is None
+
+
+def _changes(organization_id: uuid.UUID, user: User) -> list[tuple[Any, ...]]:
+    with acting_for(organization_id):
+        found = AuditEntry.objects.filter(action="account.change", object_ids=[user.id]).order_by("id")
+        return list(found.values_list("fields", "actor_id", "request_id", "outcome"))
+
+
+def test_what_changes_who_gets_in_is_recorded_with_whoever_is_in_the_admin(
+    organization: Organization, other_organization: Organization, ann: User
+) -> None:
+    member(other_organization, ann, Role.ADMIN)
+    root = User.objects.create_superuser(f"root.{organization.id.hex}@example.org")
+    client = Client()
+    client.force_login(root)
+    page = f"/admin/accounts/user/{ann.id}/change/"
+
+    client.post(
+        f"/admin/accounts/user/{ann.id}/password/",
+        {"password1": "another long passphrase", "password2": "another long passphrase"},
+    )
+    client.post(page, {"email": ann.email, "name": "Ann", "is_active": "on", "is_superuser": "on", "is_staff": "on"})
+    client.post(page, {"email": f"eve.{ann.email}", "name": "Ann", "is_active": "on", "is_superuser": "on"})
+    client.post(page, {"email": f"eve.{ann.email}", "name": "Another name", "is_active": "on", "is_superuser": "on"})
+
+    expected = [["password"], ["is_staff", "is_superuser"], ["email", "is_staff"]]
+    for where in (organization, other_organization):
+        assert _changes(where.id, ann) == [(columns, root.id, "", "OK") for columns in expected]
+
+
+def test_what_a_command_changes_is_recorded_with_the_account_that_ran_it(
+    organization: Organization, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "oncall")
+    monkeypatch.setattr("getpass.getpass", lambda prompt: "another long passphrase")  # noqa: ARG005 - its signature
+    call_command("changepassword", ann.email)
+    root = User.objects.create_superuser(f"root.{organization.id.hex}@example.org")
+
+    assert _changes(organization.id, ann) == [(["password"], None, "os:oncall", "OK")]
+    assert _changes(NOWHERE, root) == [(["is_staff", "is_superuser"], None, "os:oncall", "OK")]
+
+
+def test_a_sign_in_changes_no_account(organization: Organization, ann: User) -> None:
+    """Not even where its password is hashed anew, because the parameters have changed since."""
+    old = Argon2PasswordHasher()
+    old.time_cost += 1
+    hashed = old.encode(PASSWORD, old.salt())
+    User.objects.filter(pk=ann.pk).update(password=hashed)
+
+    _sign_in(Client(), ann.email)
+
+    ann.refresh_from_db()
+    assert ann.password != hashed
+    assert _changes(organization.id, ann) == []
+
+
+def test_without_its_entry_no_account_is_changed(organization: Organization, ann: User, database: str) -> None:
+    ann.is_superuser = True
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        superuser.execute("REVOKE INSERT ON audit_entry FROM app")
+        try:
+            with pytest.raises(DatabaseError):
+                ann.save()
+        finally:
+            superuser.execute("GRANT INSERT ON audit_entry TO app")
+
+    assert not User.objects.get(pk=ann.pk).is_superuser

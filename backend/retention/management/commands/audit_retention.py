@@ -1,6 +1,5 @@
 """`manage.py audit_retention [--dry-run]`: removes the months of the audit trail that are past their time."""
 
-import getpass
 from datetime import UTC, datetime
 from typing import IO, Any, cast
 
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from backend.audit.removal import Due, removal_check, removal_due, removal_run
 from backend.core.errors import AppError
+from backend.core.operators import os_operator
 from backend.migration_safety.locking import LocksNotToBeHad
 from backend.migration_safety.scratch import owner_connection
 
@@ -70,12 +70,5 @@ def _done(owner: BaseDatabaseWrapper, due: Due, bar: Progress, *, dry_run: bool)
 
     if dry_run:
         return f"{removal_check(owner.connection, due, progress):,}", f"before {due.before.date()}"
-    certificate = removal_run(owner, due, operator=_operator(), progress=progress)
+    certificate = removal_run(owner, due, operator=os_operator(), progress=progress)
     return f"{certificate.entries:,}", f"{certificate.seq} {certificate.own_hash().hex()}"
-
-
-def _operator() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in containers
-        return ""

@@ -1,6 +1,5 @@
 """`manage.py organization_delete --organization NAME --reason TEXT --confirm NAME`: deletes it, and certifies that."""
 
-import getpass
 import json
 from typing import IO, Any, cast
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from backend.accounts.selectors import organization_named
 from backend.core.actor import Actor
 from backend.core.errors import AppError
+from backend.core.operators import os_operator
 from backend.retention.deletion import PURPOSE, deletion_counts, organization_delete
 from backend.retention.models import DeletionCertificate
 
@@ -55,19 +55,12 @@ class Command(BaseCommand):
                     actor=actor,
                     confirm=options["confirm"],
                     reason=options["reason"],
-                    operator=_operator(),
+                    operator=os_operator(),
                     progress=lambda table, rows: bar.update(task, description=table, advance=rows),
                 )
         except AppError as refusal:
             raise CommandError(refusal.message) from refusal
         self.stdout.write(json.dumps(_shown(certificate), indent=2))
-
-
-def _operator() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in containers
-        return ""
 
 
 def _table(counts: dict[str, int]) -> Table:
