@@ -24,11 +24,12 @@ def record(
     object_count: int | None = None,
     fields: Sequence[str] = (),
     outcome: Outcome = Outcome.OK,
+    claim_level: bool = False,
 ) -> AuditEntry:
     """The entry, written in the caller's transaction: an act and its entry stand or fall together.
 
     Of more than 100 ids it keeps a digest; `object_count` is the number of all objects, if not that of the ids.
-    `fields` are names of what of them the act was about, never values.
+    `fields` are names of what of them the act was about, never values; `claim_level`: it told of claim lines.
 
     SQL: 1.
     """
@@ -45,6 +46,7 @@ def record(
         object_count=len(object_ids) if object_count is None else object_count,
         fields=list(fields),
         operation_name=actor.operation_name,
+        fields_phi=claim_level,
         outcome=outcome,
         purpose=actor.purpose or "",
         request_id=actor.request_id,

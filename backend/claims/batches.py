@@ -4,12 +4,14 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from django.db import Error
 from django.utils import timezone
 
 from backend.audit.models import Outcome
+from backend.audit.reads import AccountNotWritten
 from backend.audit.services import record
 from backend.claims.loading import LoadResult
-from backend.claims.models import ENDED_WITHOUT_ROWS, BatchStatus, ImportBatch
+from backend.claims.models import ENDED_WITHOUT_ROWS, BatchKind, BatchStatus, Claim, ImportBatch, OutcomeCount
 from backend.core.actor import Actor
 from backend.core.errors import AppError
 from backend.core.tenancy import write
@@ -21,6 +23,7 @@ class AuditAction(StrEnum):
     IMPORT = "claims.import"
     ENQUEUE = "claims.import_enqueue"
     ROLLBACK = "claims.import_rollback"
+    DRY_RUN = "claims.import_dry_run"
 
 
 def batch_reserve(batch: ImportBatch) -> tuple[ImportBatch, bool]:
@@ -83,6 +86,28 @@ def batch_fail(actor: Actor, batch: ImportBatch, error: BaseException) -> None:
             object_ids=[batch.id],
             outcome=Outcome.ERROR,
         )
+
+
+def batch_dry_run_record(actor: Actor, batch: ImportBatch) -> None:
+    """Records that a dry run told which lines of a file are there already; after it, for all of it was rolled back.
+
+    Raises:
+        AccountNotWritten: nothing of the dry run may be told.
+
+    SQL: BEGIN, 1 for the organization, 1, COMMIT.
+    """
+    counts = batch.kind == BatchKind.OUTCOME_COUNTS
+    try:
+        with write(actor):
+            record(
+                actor=actor,
+                action=AuditAction.DRY_RUN,
+                object_type=(OutcomeCount if counts else Claim)._meta.db_table,
+                object_count=batch.rows_total,
+                claim_level=not counts,
+            )
+    except Error as error:
+        raise AccountNotWritten from error
 
 
 def today() -> date:

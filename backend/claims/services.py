@@ -15,7 +15,7 @@ from django.utils import timezone
 from backend.accounts.free_text import Screen
 from backend.audit.services import record
 from backend.claims import loading_sql as sql
-from backend.claims.batches import AuditAction, batch_fail, batch_finish, batch_reserve, today
+from backend.claims.batches import AuditAction, batch_dry_run_record, batch_fail, batch_finish, batch_reserve, today
 from backend.claims.counts_loading import load_counts, stage_counts
 from backend.claims.issues import IssueLog
 from backend.claims.key_chain import chain_ensure
@@ -121,7 +121,8 @@ def import_file(
     A batch whose file is cut off, or has more refused rows than DRIFTGRAPH_MAX_IMPORT_ERROR_SHARE, is REJECTED: its
     issues and report are kept, since they say which rows are wrong; its rows are not. A file that is refused as a whole
     leaves the database as it was, for whoever sent it has the error; only where a worker finds it out is there a batch
-    that tells it, FAILED. A dry run does all the work and leaves the database as it was.
+    that tells it, FAILED. A dry run does all the work and leaves the database as it was, but for an audit entry: it
+    tells which lines are there already, and does not without one.
 
     Args:
         actor: Needs the right to import.
@@ -136,6 +137,7 @@ def import_file(
         FileRefused: The file as a whole cannot be read.
         KindMismatch: The content is not of the declared kind.
         IdentifiesPerson: The file's name or a header does, and the organization refuses that.
+        AccountNotWritten: The audit trail takes no entry of a dry run.
 
     SQL: about 35, whatever the number of rows.
     """
@@ -149,6 +151,8 @@ def import_file(
             _load(actor, batch, _File(path, profile, options, progress))
         if dry_run:
             transaction.set_rollback(True)
+    if dry_run:
+        batch_dry_run_record(actor, batch if created else stored)
     return ImportOutcome(batch if created else stored, None if created else stored, created)
 
 

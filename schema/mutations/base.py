@@ -2,22 +2,28 @@
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import strawberry
 from django.apps import apps
-from django.db import models
+from django.db import Error, models
+from psycopg.errors import LockNotAvailable
 
 from backend.accounts.idempotency import key_of_part, once, request_hash
+from backend.audit.models import Outcome
+from backend.audit.services import record
 from backend.core.actor import Actor
-from backend.core.errors import AppError, BadUserInput
-from backend.core.tenancy import acting_for
+from backend.core.errors import AppError, BadUserInput, Forbidden
+from backend.core.tenancy import acting_for, write
+from backend.db.failures import is_unavailable
 from schema.context import Context, context_of
 from schema.errors import UserError, user_error
 from schema.http.upload import UploadedFile
 
+log = logging.getLogger("driftgraph.audit")
 Values = Mapping[str, Any]
 P = TypeVar("P", bound="MutationPayload")
 
@@ -75,12 +81,11 @@ async def carry_out(
     """
     context = context_of(info)
     try:
-        key = _key(info, context, data) if has_effect else None
         values = await context.writes.run(
-            _work,
+            _recorded,
             context.actor,
-            key,
             info.field_name,
+            partial(_key, info, context, data) if has_effect else None,
             partial(_request, data, beside),
             work,
         )
@@ -107,6 +112,41 @@ def _key(info: strawberry.Info, context: Context, data: MutationInput) -> str | 
         return data.idempotency_key
     key = context.idempotency_key
     return key if key is None or info.path.key == context.first_key else key_of_part(key, str(info.path.key))
+
+
+def _recorded(
+    actor: Actor,
+    name: str,
+    key: Callable[[], str | None] | None,
+    request: Callable[[], Values],
+    work: Callable[[Actor], Values],
+) -> Values:
+    """What the work returned; of a mutation that fails there is an audit entry, once its transaction is undone.
+
+    One for want of a right is a refusal, which is recorded with all others of its operation.
+    """
+    try:
+        return _work(actor, key() if key else None, name, request, work)
+    except Forbidden:
+        raise
+    except Exception as error:
+        _record_failure(actor, name, error)
+        raise
+
+
+def _record_failure(actor: Actor, name: str, failure: Exception) -> None:
+    """Nothing; as a refusal does, the failure stands without its entry where that cannot be written.
+
+    SQL: BEGIN, 1 for the organization, 1, COMMIT; none where the database did not answer.
+    """
+    if is_unavailable(failure.__cause__) and not isinstance(failure.__cause__, LockNotAvailable):
+        log.warning("request %s: that %s failed was not recorded", actor.request_id, name)
+        return
+    try:
+        with write(actor):
+            record(actor=actor, action=name, object_type="", outcome=Outcome.ERROR)
+    except Error as error:
+        log.error("request %s: that %s failed was not recorded: %s", actor.request_id, name, type(error).__name__)  # noqa: TRY400 - a traceback repeats values of the statement
 
 
 def _work(

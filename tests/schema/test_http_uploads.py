@@ -17,6 +17,7 @@ from backend.accounts.services import secret_hash
 from backend.agents.models import AgentRun
 from backend.audit.models import TOKEN_ADDRESS, AuditEntry
 from backend.audit.reads import READ
+from backend.claims.batches import AuditAction
 from backend.claims.models import Claim, ImportBatch, ImportIssue, QualityReport
 from backend.core.tenancy import acting_for
 from backend.payers.models import Payer, ProcedureCode
@@ -64,11 +65,12 @@ def token(organization: Organization) -> dict[str, str]:
 def stored(organization: Organization) -> dict[str, int]:
     """Rows by table; entries of the audit trail are those of changes: an answer that names issues is a read.
 
-    Nor is the first use of a token, which is written down beside the request.
+    Nor is the first use of a token, which is written down beside the request, a dry run, or that a mutation failed.
     """
     tables = (Claim, ImportBatch, ImportIssue, QualityReport, Payer, ProcedureCode, AgentRun)
     with acting_for(organization.id):
-        changes = AuditEntry.objects.exclude(action__in=[READ, TOKEN_ADDRESS]).count()
+        told = [READ, TOKEN_ADDRESS, AuditAction.DRY_RUN]
+        changes = AuditEntry.objects.exclude(action__in=told).exclude(outcome="ERROR", object_type="").count()
         return {"AuditEntry": changes, **{table.__name__: table.objects.count() for table in tables}}
 
 

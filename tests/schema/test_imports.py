@@ -5,12 +5,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from backend.accounts.models import Organization
+from backend.audit.models import AuditEntry
 from backend.core.actor import Actor, Right, Role
+from backend.core.tenancy import acting_for
 from schema.http.upload import UploadedFile
+from tests import server
 from tests.api import Api
+from tests.threads import in_thread
 
 HEADER = "claim_id,payer,procedure_code,submitted_date,decided_date,outcome,billed_amount,denial_code\n"
 IMPORT = """mutation($input: ClaimsImportInput!) { claimsImport(input: $input) {
@@ -77,6 +82,41 @@ async def test_a_dry_run_keeps_nothing(api: Api, tmp_path: Path) -> None:
     assert found["importBatch"]["rowsAccepted"] == 3
     assert (await api.data(COUNTS))["claims"]["totalCount"] == 0
     assert (await api.data(COUNTS))["importBatches"]["totalCount"] == 0
+
+
+async def test_a_dry_run_is_recorded_since_it_tells_which_lines_there_are(
+    api: Api, organization: Organization, tmp_path: Path
+) -> None:
+    await _import(api, _upload(tmp_path, HEADER + _rows(3)))
+    who = Actor(organization_id=organization.id, role=Role.ANALYST, user_id=uuid.uuid4(), request_id="r1")
+
+    again = await _import(api.as_(who), _upload(tmp_path, HEADER + _rows(3) + "\n"), dryRun=True)
+
+    def entries() -> list[tuple[Any, ...]]:
+        with acting_for(organization.id):
+            kept = ("action", "object_type", "object_count", "fields_phi", "outcome", "request_id")
+            return list(AuditEntry.objects.filter(actor_id=who.user_id).exclude(action="read").values_list(*kept))
+
+    assert again["importBatch"]["rowsDuplicate"] == 3
+    assert await in_thread(entries) == [("claims.import_dry_run", "claim", 3, True, "OK", "r1")]
+
+
+async def test_a_dry_run_tells_nothing_without_its_entry(api: Api, database: str, tmp_path: Path) -> None:
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        superuser.execute(
+            "CREATE FUNCTION no_entry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'full'; END $$"
+        )
+        superuser.execute(
+            "CREATE TRIGGER no_entry BEFORE INSERT ON audit_entry FOR EACH ROW"
+            " WHEN (NEW.action = 'claims.import_dry_run') EXECUTE FUNCTION no_entry()"
+        )
+        try:
+            answer = await api(IMPORT, input={"file": _upload(tmp_path, HEADER + _rows(3)), "dryRun": True})
+        finally:
+            superuser.execute("DROP FUNCTION no_entry CASCADE")
+
+    assert answer.codes == ["READ_ONLY"]
+    assert "rowsAccepted" not in str(answer.data)
 
 
 async def test_issues_name_the_rule_and_never_the_value(api: Api, tmp_path: Path) -> None:

@@ -210,6 +210,64 @@ async def test_what_an_operation_was_refused_is_one_entry(
     assert await in_thread(_refusals, organization) == [("DENIED", named, "", "Look")]
 
 
+def _failures(organization: Organization) -> list[tuple[Any, ...]]:
+    with acting_for(organization.id):
+        found = AuditEntry.objects.filter(outcome="ERROR").order_by("id")
+        return list(found.values_list("action", "object_type", "actor_id", "operation_name", "request_id"))
+
+
+@pytest.mark.parametrize("key", [None, "build 7"])
+async def test_a_mutation_that_fails_is_recorded_once_what_it_did_is_undone(
+    organization: Organization, api: Api, key: str | None
+) -> None:
+    who = Actor(
+        organization_id=organization.id,
+        role=Role.OWNER,
+        user_id=uuid.uuid4(),
+        request_id="r1",
+        operation_name="Look",
+    )
+    document = "mutation($id: ID!) { a: importRollback(input: { id: $id }) { userErrors { code } } }"
+
+    done = await api.as_(who)(document, key=key, id=encode_id("IB", uuid.uuid4()))
+
+    assert done.data["a"]["userErrors"] == [{"code": "NOT_FOUND"}]
+    assert await in_thread(_failures, organization) == [("importRollback", "", who.user_id, "Look", "r1")]
+
+
+async def test_a_mutation_that_a_bug_ends_is_recorded(
+    organization: Organization, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("schema.mutations.claims.batch_rollback", broken)
+
+    done = await api(
+        "mutation($id: ID!) { importRollback(input: { id: $id }) { userErrors { code } } }",
+        id=encode_id("IB", uuid.uuid4()),
+    )
+
+    assert done.codes == ["INTERNAL"]
+    assert [action for action, *_ in await in_thread(_failures, organization)] == ["importRollback"]
+
+
+async def test_a_mutation_that_fails_tells_why_also_where_no_entry_can_be_written(
+    organization: Organization, api: Api, database: str
+) -> None:
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        superuser.execute("REVOKE INSERT ON audit_entry FROM app")
+        try:
+            done = await api(
+                "mutation($id: ID!) { importRollback(input: { id: $id }) { userErrors { code } } }",
+                id=encode_id("IB", uuid.uuid4()),
+            )
+        finally:
+            superuser.execute("GRANT INSERT ON audit_entry TO app")
+
+    assert done.data["importRollback"]["userErrors"] == [{"code": "NOT_FOUND"}]
+
+
 async def test_a_refusal_elsewhere_shows_no_claims_without_a_purpose(organization: Organization, api: Api) -> None:
     await in_thread(_claims, organization)
     await in_thread(lambda: Organization.objects.filter(id=organization.id).update(purpose_required=True))
