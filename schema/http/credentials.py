@@ -153,9 +153,10 @@ class Credentials:
             raise
 
     async def _by_token(self, key: bytes, address: str) -> Principal:
-        self._known.forget(key)
         async with self._reads.snapshot(None) as snapshot:
             rows = await snapshot.rows(f"SELECT token.*, {TOKEN_TEXT} FROM ({TOKEN_SQL}) AS token", [key, key])
+        # Forgotten after the look, without a wait in between: a request at the same time still finds a good one known.
+        self._known.forget(key)
         *row, text = rows[0] if rows else (None,)
         actor = actor_of_token(row or None)
         self._note_use(actor, address)

@@ -152,11 +152,11 @@ async def test_a_token_from_a_new_address_is_recorded_once(reads: Reads, organiz
     assert len(await in_thread(lambda: _entries(organization, action="token.address"))) == 3
 
 
-async def _status(app: GraphQLApp, address: str, secret: str) -> httpx.Response:
+async def _status(app: GraphQLApp, address: str, secret: str, query: str = "{ viewer { role } }") -> httpx.Response:
     transport = httpx.ASGITransport(app=app, client=(address, 1))  # type: ignore[arg-type]  # ASGI dictionaries
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         headers = {"authorization": f"Bearer {secret}"}
-        return await client.post("/graphql", json={"query": "{ viewer { role } }"}, headers=headers)
+        return await client.post("/graphql", json={"query": query}, headers=headers)
 
 
 @pytest.mark.parametrize(("peer", "told"), [("10.1.2.3", "192.0.2.9"), ("10.2.0.1", "10.2.0.1")])
@@ -200,3 +200,21 @@ async def test_an_address_has_few_tokens_that_are_no_good(
     assert 1 <= int(next_one.headers["retry-after"]) <= 60
     assert elsewhere.status_code == 200
     assert (await _status(known, "192.0.2.1", good)).status_code == 200  # it is remembered
+
+
+async def test_bad_tokens_of_an_address_keep_no_known_token_from_writing_however_much_at_once(
+    reads: Reads, writes: WriteThreads, organization: Organization, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, bad_tokens_per_address=1))
+    token = await in_thread(_token, organization)
+    good = token["authorization"].removeprefix("Bearer ")
+    app = GraphQLApp(reads, writes, attempts=Attempts(""))
+    assert (await _status(app, "192.0.2.1", good)).status_code == 200
+    assert [(await _status(app, "192.0.2.1", "short")).status_code for _ in range(2)] == [401, 429]
+
+    change = 'mutation { payerMap(input: {rawName: "Acme", payerCode: "acme"}) { userErrors { code } } }'
+    answers = await asyncio.gather(*(_status(app, "192.0.2.1", good, change) for _ in range(20)))
+
+    assert [answer.status_code for answer in answers] == [200] * 20
+    told = [answer.json()["data"]["payerMap"]["userErrors"] for answer in answers]
+    assert told == [[]] * 20
