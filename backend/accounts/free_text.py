@@ -3,7 +3,7 @@
 from backend.accounts.models import Organization, PhiPolicy
 from backend.core.actor import Actor
 from backend.core.errors import BadUserInput
-from backend.phi.scanner import file_name_words, redacted, scan
+from backend.phi.scanner import redacted, scan
 
 
 class IdentifiesPerson(BadUserInput):
@@ -35,13 +35,3 @@ class Screen:
         if self._policy == PhiPolicy.REJECT:
             raise IdentifiesPerson(kinds=", ".join(sorted({hit.kind for hit in hits})), path=path)
         return redacted(text, hits)
-
-    def file_name(self, name: str, *path: str) -> str:
-        """The name or path of a file, fit to be kept.
-
-        Raises: IdentifiesPerson.
-        SQL: as `of`.
-        """
-        words = file_name_words(name)
-        screened = self.of(words, *path)
-        return name if screened == words else screened

@@ -22,7 +22,7 @@ def screened_findings(screen: Screen, findings: Sequence[FindingInput]) -> list[
         with within("findings", str(index)):
             texts: dict[str, Any] = {name: screen.of(getattr(finding, name), name) for name in _PROSE}
             texts |= {name: screen.of(getattr(finding, name), name, with_names=False) for name in _TERMS}
-            path = screen.file_name(finding.path, "path")
+            path = screen.of(finding.path, "path")
         found.append(replace(finding, **texts, path=path))
     return found
 

@@ -280,7 +280,7 @@ def _screened(actor: Actor, path: Path, options: ImportOptions) -> ImportOptions
         name: {screen.of(key, "columns"): screen.of(value, "columns") for key, value in pairs.items()}
         for name, pairs in (("columns", options.columns), ("skip", options.skip))
     }
-    name = screen.file_name(options.original_filename or path.name, "file")
+    name = screen.of(options.original_filename or path.name, "file")
     return replace(options, original_filename=name, **mappings)
 
 

@@ -65,6 +65,8 @@ _OWNERS = (
     "encounter",
 )
 _LIVES = ("birth", "born", "dob", "d.o", "d. o", "d o", "dos", "died", "deceased", "admi", "discharge", "service")
+# A number with hyphens may stand beside letters (x219-09-9999, 219-09-9999-retry), but is no part of a longer one.
+_APART, _ENDS = r"(?<!\d)(?<!\d[.-])", r"(?!\d|[.-]\d)"
 
 
 class Pattern(NamedTuple):
@@ -87,6 +89,7 @@ PATTERNS: tuple[Pattern, ...] = (
         Identifier.SSN,
         r"(?<![\w.-])(?!000|666|9)\d{3}(?P<gap>\s?[-.]\s?| )(?!00)\d{2}(?P=gap)(?!0000)\d{4}(?![\w-]|\.\d)",
     ),
+    _of(Identifier.SSN, rf"{_APART}(?!000|666|9)\d{{3}}-(?!00)\d{{2}}-(?!0000)\d{{4}}{_ENDS}"),
     _of(
         Identifier.SSN,
         r"\b(?:ssn|ss\s?#|social\s?security|social)\b[^\d\n]{0,25}"
@@ -98,6 +101,12 @@ PATTERNS: tuple[Pattern, ...] = (
         r"(?<![\w-])[1-9](?![sloibz])[a-z](?![sloibz])[a-z0-9]\d-?(?![sloibz])[a-z](?![sloibz])[a-z0-9]\d-?"
         r"(?:(?![sloibz])[a-z]){2}\d\d(?![\w-])",
     ),
+    _of(
+        Identifier.MBI,
+        rf"{_APART}[1-9](?![sloibz])[a-z](?![sloibz])[a-z0-9]\d-(?![sloibz])[a-z](?![sloibz])[a-z0-9]\d-"
+        rf"(?:(?![sloibz])[a-z]){{2}}\d\d{_ENDS}",
+    ),
+    _of(Identifier.PHONE, rf"{_APART}[2-9]\d{{2}}-[2-9]\d{{2}}-\d{{4}}{_ENDS}"),
     _of(
         Identifier.PHONE,
         r"(?<![\w.-])(?:\+?1[-. ]?)?(?:\([2-9]\d{2}\)\s?-?|[2-9]\d{2}[-./ ])[2-9]\d{2}[-. ]\d{4}(?![\w-]|\.\d)",

@@ -1,6 +1,7 @@
 """What identifies a person in a text, and the text without it. Whether such a text is taken is decided elsewhere."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ _PLAIN = str.maketrans(
         **dict.fromkeys("\u2018\u2019", "'"),
     }
 )
+_MONTH_OR_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])?")
 
 
 class Hit(NamedTuple):
@@ -27,7 +29,7 @@ class Hit(NamedTuple):
 
 
 def scan(text: str, *, with_names: bool = True) -> tuple[Hit, ...]:
-    """The identifiers in a text in order; none overlap.
+    """The identifiers in a text in order; none overlap. An underscore parts words, as a blank does.
 
     Without `with_names` names of persons are not looked for, as in the name of a payer.
     """
@@ -37,18 +39,35 @@ def scan(text: str, *, with_names: bool = True) -> tuple[Hit, ...]:
 @lru_cache(REMEMBERED)
 def _scan(text: str, with_names: bool) -> tuple[Hit, ...]:
     plain = text.translate(_PLAIN)
+    found = list(_finds(plain, with_names))
+    if "_" in plain:  # joins words in names of files, keys and programs; in an address of e-mail it is a letter
+        words = plain.replace("_", " ")
+        found += (hit for hit in _finds(words, with_names) if not _is_of_a_program(plain, hit))
+    return _apart(found)
+
+
+def _finds(plain: str, with_names: bool) -> Iterator[Hit]:
+    """What the expressions find; finds may overlap."""
     small = plain.lower()
-    found = []
     for kind, expression, words in (*E_MAIL, *PATTERNS) if any(map(str.isdigit, plain)) else E_MAIL:
         if words and not any(word in small for word in words):
             continue
         for match in expression.finditer(plain):
             start, end = match.span("it" if "it" in expression.groupindex else 0)
             if not names_a_provider(plain, start, end):
-                found.append(Hit(kind, start, end))
+                yield Hit(kind, start, end)
     if with_names:
-        found += [Hit(Identifier.NAME, start, end) for start, end in names.spans(plain)]
-    return _apart(found)
+        yield from (Hit(Identifier.NAME, start, end) for start, end in names.spans(plain))
+
+
+def _is_of_a_program(text: str, hit: Hit) -> bool:
+    """Whether what underscores join is a constant, or the month or day of a table or file: MS_PER_DAY, claim_202601."""
+    it = text[hit.start : hit.end]
+    if "_" not in it and not text[: hit.start].endswith("_"):
+        return False
+    if hit.kind is Identifier.NAME:
+        return it.isupper() and names.GIVEN.isdisjoint(re.split(r"[\W_]+", it.casefold()))
+    return hit.kind is Identifier.RECORD_NUMBER and _MONTH_OR_DAY.fullmatch(it) is not None
 
 
 def _apart(found: Sequence[Hit]) -> tuple[Hit, ...]:
@@ -67,8 +86,3 @@ def redacted(text: str, hits: Sequence[Hit]) -> str:
     for hit in reversed(hits):
         text = f"{text[: hit.start]}[{hit.kind}]{text[hit.end :]}"
     return text
-
-
-def file_name_words(name: str) -> str:
-    """A file's name or path as it is scanned: underscores are blanks, and places in the text stay."""
-    return name.replace("_", " ")

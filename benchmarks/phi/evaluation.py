@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from backend.phi.scanner import Hit, file_name_words, scan
+from backend.phi.scanner import Hit, scan
 
 HERE = Path(__file__).parent
 HALVES = ("tuning", "held_out")
@@ -82,7 +82,7 @@ def measure(lines: Iterable[Line]) -> Figures:
     figures = Figures()
     for line in lines:
         figures.lines += 1
-        hits = scan(file_name_words(line.text) if line.kind == "file" else line.text)
+        hits = scan(line.text)
         covered = {place for hit in hits for place in range(hit.start, hit.end)}
         missed = 0
         for label in line.labels:

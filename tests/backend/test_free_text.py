@@ -150,7 +150,7 @@ def test_an_organization_that_redacts_keeps_the_rest_of_every_text(actor: Actor,
     with acting_for(redacting.id):
         kept = Finding.objects.get(run=run)
         assert (kept.title, kept.message) == ("Log holds patient [NAME]", "Number [SSN]")
-        assert kept.path == "tests/patient [NAME].csv"
+        assert kept.path == "tests/patient_[NAME].csv"
         assert FindingState.objects.get(id=state.id).justification == "patient [NAME] was told"
         assert AgentMetric.objects.get(run=run).name == "rows [SSN]"
         assert run.tools[0]["name"] == "t [SSN]"
@@ -198,7 +198,7 @@ def test_an_organization_that_redacts_takes_the_file_under_a_name_without_the_pe
     batch = import_file(actor=actor, path=path, options=ImportOptions()).batch
 
     # Not even the hash is that of the person's name.
-    assert batch.filename == sanitised_filename("patient [NAME].csv")
+    assert batch.filename == sanitised_filename("patient_[NAME].csv")
     assert batch.filename != sanitised_filename("patient_Jane_Roe.csv")
 
 
@@ -231,14 +231,15 @@ def test_a_file_names_no_person_as_payer_or_group(actor: Actor, tmp_path: Path) 
         assert sorted(ProcedureGroup.objects.values_list("code", flat=True)) == ["Imaging", "OTHER"]
 
 
-def test_an_idempotency_key_that_identifies_a_person_works_and_is_kept_as_a_hash(actor: Actor) -> None:
+@pytest.mark.parametrize("key", [f"ssn {SSN}", "patient_Jane_Smith_MRN_77120094", f"import-{SSN}-retry"])
+def test_an_idempotency_key_that_identifies_a_person_works_and_is_kept_as_a_hash(actor: Actor, key: str) -> None:
     done: list[int] = []
 
     def work() -> dict[str, Any]:
         done.append(1)
         return {"n": len(done)}
 
-    answers = [once(actor=actor, key=f"ssn {SSN}", request_hash=b"h" * 32, work=work) for _ in range(2)]
+    answers = [once(actor=actor, key=key, request_hash=b"h" * 32, work=work) for _ in range(2)]
 
     assert (answers, len(done)) == ([{"n": 1}, {"n": 1}], 1)
     with acting_for(actor.organization_id):

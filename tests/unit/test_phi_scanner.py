@@ -3,7 +3,7 @@
 import pytest
 
 from backend.phi.patterns import Identifier, is_npi
-from backend.phi.scanner import Hit, file_name_words, redacted, scan
+from backend.phi.scanner import Hit, redacted, scan
 from benchmarks.phi import evaluation
 
 
@@ -84,9 +84,46 @@ def test_names_of_payers_are_not_read_as_persons() -> None:
     assert [hit.kind for hit in scan("Jane Roe 219-09-9999", with_names=False)] == [Identifier.SSN]
 
 
-def test_underscores_of_file_names_part_words() -> None:
-    assert scan("patient_Jane_Roe.csv") == ()
-    assert [hit.kind for hit in scan(file_name_words("patient_Jane_Roe.csv"))] == [Identifier.NAME]
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("patient_Jane_Roe.csv", "patient_[NAME].csv"),
+        ("patient_Jane_Smith seen", "patient_[NAME] seen"),
+        ("PATIENT_JANE_SMITH", "PATIENT_[NAME]"),
+        ("ssn_219-09-9999", "ssn_[SSN]"),
+        ("ssn 219-09-9999_x", "ssn [SSN]_x"),
+        ("id 219-09-9999-retry", "id [SSN]-retry"),
+        ("x219-09-9999", "x[SSN]"),
+        ("item-219-09-9999y", "item-[SSN]y"),
+        ("MRN_77120094 in log", "MRN_[RECORD NUMBER] in log"),
+        ("dob_1980-01-02 of patient", "dob_[DATE] of patient"),
+        ("back-415-555-0132-late", "back-[PHONE]-late"),
+        ("card1EG4-TE5-MK73", "card[MBI]"),
+        ("by jane_roe.x@example.com", "by [EMAIL]"),
+    ],
+)
+def test_underscores_part_words_and_letters_beside_a_number_do_not_hide_it(text: str, kept: str) -> None:
+    assert redacted(text, scan(text)) == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "claim_2024-01-02",
+        "claim_202601",
+        "claim_20260117.csv",
+        "MS_PER_DAY",
+        "MIN_USUAL_ROWS",
+        "PATIENT_REF_KEY",
+        "patient_rows(member_id, claim_key)",
+        "tests/backend/test_claims_keys.py::test_patient_ref_is_hashed",
+        "commit_4f9a1c2e8b7d6a5f4e3d2c1b0a9f8e7d6c5b4a39",
+        "fix_3f2a1b4c-5d6e-4f70-8a9b-0c1d2e3f4a5b",
+        "v1219-09-9999",
+    ],
+)
+def test_names_in_programs_are_no_identifiers(text: str) -> None:
+    assert scan(text) == ()
 
 
 def test_the_command_tells_figures_and_fails_where_the_scanner_is_bad(
