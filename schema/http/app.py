@@ -158,7 +158,9 @@ class GraphQLApp:
                 return EventStream(self.streams, asked, who, receive, _headers(EVENT_STREAM))
             result = await _while_client_waits(self.execute(asked, who), receive)
             is_page = scope["method"] == "GET" and media_type != EVENT_STREAM
-            if is_page and result.data is not None and not result.errors:
+            # A browser keeps what it may on its disk, where nobody accounts for reads.
+            is_kept = is_page and not operation.shows_protected(request.variables)
+            if is_kept and result.data is not None and not result.errors:
                 return cacheable(who.actor, operation.text, result.data, headers, media_type)
         finally:
             # A service that outlasts the deadline, or the client, goes on and reads them.

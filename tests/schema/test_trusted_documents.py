@@ -214,6 +214,26 @@ async def test_neither_errors_nor_posts_are_kept(http: httpx.AsyncClient, token:
     assert not any("etag" in one.headers for one in (failed, posted))
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ claims(first: 1) { nodes { id } } }",
+        "{ auditEntries(first: 1) { nodes { id } } }",
+        "{ importBatches(first: 1) { nodes { issues { totalCount } } } }",
+        "query($is: Boolean = true) { viewer { role } claims(first: 1) @include(if: $is) { nodes { id } } }",
+    ],
+)
+async def test_what_is_protected_is_kept_by_no_browser(
+    http: httpx.AsyncClient, token: dict[str, str], query: str
+) -> None:
+    answer = await http.get("/graphql", params={"query": query}, headers={**token, "if-none-match": "*"})
+
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert "etag" not in answer.headers
+    assert answer.json()["data"]
+    assert "errors" not in answer.json()
+
+
 async def test_a_manifest_that_was_built_is_trusted(
     http: httpx.AsyncClient, token: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
