@@ -25,6 +25,11 @@ def hidden_below(actor: Actor | None) -> int:
     return max(settings.ENVIRONMENT.small_cell_minimum, actor.small_cell_minimum)
 
 
+def is_small(count: int) -> bool:
+    """Whether a count is hidden from whom the operation is for."""
+    return 0 < count < HIDDEN_BELOW.get()
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
     """The counts of a row by column, and which of them are parts of which: the rest of the whole is a count too."""
@@ -34,7 +39,7 @@ class Cells:
 
     def are_hidden(self, row: Any) -> bool:
         """Whether a count is too small to be shown, and so none of what follows from the counts is."""
-        return any(0 < count < HIDDEN_BELOW.get() for count in self._of(row))
+        return any(map(is_small, self._of(row)))
 
     def _of(self, row: Any) -> Iterator[int]:
         yield from (getattr(row, name) for name in self.counts)

@@ -30,7 +30,7 @@ from schema.relay.connection import Connection
 from schema.relay.keyset import Order
 from schema.relay.node import Node
 from schema.relay.pages import ListSource
-from schema.small_cells import Cells
+from schema.small_cells import Cells, is_small
 from schema.types.payers import Payer, ProcedureGroup
 
 RUNS_READ = frozenset({Right.READ, Right.DETECT})
@@ -60,35 +60,47 @@ failure = Conversion(
 class ProcedureShare:
     code: str = strawberry.field(description="Procedure code.")
     n: int = strawberry.field(description="Claims of concern in the current window or period, 11 or more.")
-    n_baseline: int | None = strawberry.field(description="The same in the baseline; null under 11.")
-    rate: float | None = strawberry.field(description="Rate in the current period, 0 to 1; null for claim lines.")
-    baseline_rate: float | None = strawberry.field(description="Rate in the period before; null for claim lines.")
+    n_baseline: int | None = strawberry.field(
+        description="The same in the baseline; null under 11, or where it is hidden from who asks."
+    )
+    rate: float | None = strawberry.field(
+        description="Rate in the current period, 0 to 1; null for claim lines, or where it is hidden from who asks."
+    )
+    baseline_rate: float | None = strawberry.field(
+        description="Rate in the period before; null for claim lines, or where it is hidden from who asks."
+    )
 
 
 @strawberry.type(description="A denial reason that stands out in a drift event.")
 class ReasonShare:
     carc: str = strawberry.field(description="Claim adjustment reason code.")
     n_current: int | None = strawberry.field(description="Denials in the current window; null under 11.")
-    n_baseline: int | None = strawberry.field(description="Denials in the baseline; null under 11.")
+    n_baseline: int | None = strawberry.field(
+        description="Denials in the baseline; null under 11, or where it is hidden from who asks."
+    )
     share: float | None = strawberry.field(description="Share of the denials shown here, 0 to 1.")
 
 
-@strawberry.type(description="What a drift event rests on; counts under 11 are left out.")
+@strawberry.type(
+    description="What a drift event rests on. Codes with fewer claims than 11, or than who asks may see, are left out."
+)
 class DriftEvidence:
     top_reason_codes: list[ReasonShare] = strawberry.field(description="Most frequent denial reasons, at most 5.")
     top_procedures: list[ProcedureShare] = strawberry.field(description="Most frequent procedure codes, at most 5.")
 
 
 def _evidence(found: dict[str, Any]) -> DriftEvidence:
-    reasons = found.get("reasons", [])
+    """What who asks sees of it: codes of too few claims are left out, other figures of too few are null."""
+    reasons = [reason for reason in found.get("reasons", []) if not is_small(reason["count"])]
+    procedures = [item for item in found.get("procedures", []) if not is_small(item["count"])]
     total = sum(reason["count"] for reason in reasons)
     return DriftEvidence(
         top_reason_codes=[
             ReasonShare(
                 carc=reason["code"],
-                n_current=reason.get("count"),
-                n_baseline=reason.get("baseline_count"),
-                share=reason["count"] / total if total else None,
+                n_current=reason["count"],
+                n_baseline=_large(reason.get("baseline_count")),
+                share=reason["count"] / total,
             )
             for reason in reasons
         ],
@@ -96,13 +108,25 @@ def _evidence(found: dict[str, Any]) -> DriftEvidence:
             ProcedureShare(
                 code=item["code"],
                 n=item["count"],
-                n_baseline=item.get("baseline_count"),
-                rate=item.get("rate"),
-                baseline_rate=item.get("baseline_rate"),
+                n_baseline=_large(item.get("baseline_count")),
+                rate=_rate(item.get("rate"), item["count"]),
+                baseline_rate=_rate(item.get("baseline_rate"), item.get("baseline_count")),
             )
-            for item in found.get("procedures", [])
+            for item in procedures
         ],
     )
+
+
+def _large(count: int | None) -> int | None:
+    return None if count is None or is_small(count) else count
+
+
+def _rate(rate: float | None, count: int | None) -> float | None:
+    """The rate, unless the claims that it counts, those that it does not, or all of them are too few to be shown."""
+    if rate is None or count is None:
+        return rate
+    concerned = round(rate * count)
+    return None if any(map(is_small, (count, concerned, count - concerned))) else rate
 
 
 TEST_CELLS = Cells(("n0", "n1", "x0", "x1"), parts=(("x0", "n0"), ("x1", "n1")))

@@ -148,6 +148,60 @@ async def test_an_organization_can_have_a_larger_smallest_count(
     assert found["x1"] == seen
 
 
+EVIDENCE = """{ driftEvents { nodes { evidence {
+  topReasonCodes { carc nCurrent nBaseline share } topProcedures { code n nBaseline rate baselineRate } } } } }"""
+STORED = {
+    "reasons": [{"code": "197", "count": 60, "baseline_count": 34}, {"code": "16", "count": 34, "baseline_count": 12}],
+    "procedures": [
+        {"code": "99213", "count": 100, "baseline_count": 200, "rate": 0.5, "baseline_rate": 0.25},
+        {"code": "99214", "count": 100, "baseline_count": 49, "rate": 0.51, "baseline_rate": 0.0},
+        {"code": "99215", "count": 49, "baseline_count": 100, "rate": 0.5, "baseline_rate": 0.5},
+        {"code": "97110", "count": 60, "baseline_count": 60, "rate": 0.5, "baseline_rate": 1.0},
+    ],
+}
+
+
+def _event(organization: Organization) -> None:
+    with acting_for(organization.id):
+        make.drift_event(make.payer(organization), make.detection_run(organization), evidence=STORED)
+
+
+@pytest.mark.parametrize(
+    ("role", "option", "hides"),
+    [
+        (Role.VIEWER, SmallCells.VIEWERS, True),
+        (Role.ANALYST, SmallCells.VIEWERS, False),
+        (Role.ANALYST, SmallCells.EVERYONE, True),
+        (Role.SERVICE, SmallCells.EVERYONE, True),
+    ],
+)
+async def test_the_smallest_count_of_an_organization_governs_the_evidence_of_events(
+    organization: Organization, api: Api, role: Role, option: SmallCells, hides: bool
+) -> None:
+    await in_thread(lambda: _event(organization))
+
+    # Without the option before: what was planned then is of no use with it.
+    whole = (await _as(api, organization, Role.ANALYST).data(EVIDENCE))["driftEvents"]["nodes"][0]["evidence"]
+    asking_ = _as(api, organization, role, small_cells=option, small_cell_minimum=50)
+    found = (await asking_.data(EVIDENCE))["driftEvents"]["nodes"][0]["evidence"]
+
+    assert [one["nBaseline"] for one in whole["topReasonCodes"]] == [34, 12]
+    assert [one["rate"] for one in whole["topProcedures"]] == [0.5, 0.51, 0.5, 0.5]
+    assert found == (
+        {
+            "topReasonCodes": [{"carc": "197", "nCurrent": 60, "nBaseline": None, "share": 1.0}],
+            "topProcedures": [
+                {"code": "99213", "n": 100, "nBaseline": 200, "rate": 0.5, "baselineRate": 0.25},
+                # 49 others in the one, 49 claims in the other
+                {"code": "99214", "n": 100, "nBaseline": None, "rate": None, "baselineRate": None},
+                {"code": "97110", "n": 60, "nBaseline": 60, "rate": None, "baselineRate": 1.0},
+            ],
+        }
+        if hides
+        else whole
+    )
+
+
 async def test_a_smaller_one_than_the_servers_does_not_count(organization: Organization, api: Api) -> None:
     run, _ = await in_thread(lambda: _test(organization, **_counts(x1=10)))
 
