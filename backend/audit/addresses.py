@@ -3,12 +3,20 @@
 import hashlib
 import hmac
 import ipaddress
+import re
 
 from django.conf import settings
 
 _SALT = b"driftgraph addresses of the audit trail, key 1"
 _REFERENCE_BYTES = 16
 _HOST_BITS = 64  # of IPv6: whoever has one address has all of its network
+_WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::\d*)?|(\d+(?:\.\d+){3}):\d*")
+
+
+def without_port(address: str) -> str:
+    """The address of `IPv4:port`, `[IPv6]:port` or `[IPv6]`, as some proxies write it; other text as it is."""
+    found = _WITH_PORT.fullmatch(address)
+    return (found[1] or found[2]) if found else address
 
 
 def network_of(address: str) -> str:

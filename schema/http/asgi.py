@@ -17,6 +17,7 @@ gc.disable()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 django_application = get_asgi_application()
 
+from backend.audit.addresses import without_port
 from backend.core.errors import AppError
 from backend.db.reads import process_reads
 from backend.db.writes import WriteThreads
@@ -112,7 +113,23 @@ class Application:
 def behind_proxies(application: Any) -> Any:
     """The application, told whence a request comes by the proxies of DRIFTGRAPH_TRUSTED_PROXIES, and by no one else."""
     proxies = settings.ENVIRONMENT.trusted_proxies
-    return wrap_asgi_with_proxy_headers(application, proxies) if proxies else application
+    if not proxies:
+        return application
+    told = wrap_asgi_with_proxy_headers(application, proxies)
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        # Each connection has a port of its own: with it, one who tries passwords would be somebody else each time.
+        if scope["type"] != "lifespan":
+            scope = {**scope, "headers": [(name, _without_ports(name, value)) for name, value in scope["headers"]]}
+        await told(scope, receive, send)
+
+    return wrapped
+
+
+def _without_ports(name: bytes, value: bytes) -> bytes:
+    if name != b"x-forwarded-for":
+        return value
+    return ", ".join(without_port(one.strip()) for one in value.decode("latin1").split(",")).encode("latin1")
 
 
 app = behind_proxies(Application())

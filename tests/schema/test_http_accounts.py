@@ -178,6 +178,36 @@ async def test_the_proxies_that_are_trusted_say_whence_a_request_comes(
     assert clients == [told]
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "told"),
+    [
+        ("192.0.2.9:5555", "192.0.2.9"),
+        ("203.0.113.1:1, 192.0.2.9:5555, 10.1.0.5:443", "192.0.2.9"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("unknown", "unknown"),
+    ],
+)
+async def test_a_port_that_a_proxy_tells_is_no_part_of_the_address(
+    monkeypatch: pytest.MonkeyPatch, forwarded: str, told: str
+) -> None:
+    monkeypatch.setattr(
+        settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, trusted_proxies="10.1.0.0/16")
+    )
+    clients = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        clients.append(scope["client"][0])
+        await Response(204).send(send)
+
+    transport = httpx.ASGITransport(app=behind_proxies(application), client=("10.1.2.3", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        await client.get("/", headers={"x-forwarded-for": forwarded})
+
+    assert clients == [told]
+
+
 async def test_an_address_has_few_tokens_that_are_no_good(
     reads: Reads, writes: WriteThreads, organization: Organization, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
