@@ -4,6 +4,7 @@ import signal
 import uuid
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import transaction
 from drift_claims import LAST, seed_claims
@@ -20,6 +21,7 @@ from backend.core.jobs import JobWithoutOrganization, enqueue
 from backend.core.tenancy import acting_for
 from backend.drift.models import DetectionRun
 from backend.drift.runs import detection_run_start
+from tests import server
 
 
 @pytest.fixture
@@ -71,6 +73,45 @@ def test_the_worker_detects_alerts_and_stops_clean(
 
     assert worker.returncode == 0
     assert "Traceback" not in output
+
+
+def _as_owner(statement: str, *values: object) -> list[tuple[object, ...]]:
+    with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as owner:
+        cursor = owner.execute(statement, values)  # type: ignore[arg-type]  # made of constants and a database's name
+        return cursor.fetchall() if cursor.description else []
+
+
+def _connected(database: str) -> set[object]:
+    return {pid for (pid,) in _as_owner("SELECT pid FROM pg_stat_activity WHERE datname = %s", database)}
+
+
+def test_a_worker_waits_for_a_database_that_refuses_it_for_a_moment(
+    actor: Actor, organization: Organization, database: str, quiet: None
+) -> None:
+    others = _connected(database)
+    with working(database) as worker:
+        # Those that listen for jobs, the rest of the pool, and what jobs use.
+        assert until(lambda: len(_connected(database) - others) > 1)
+        _as_owner(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS false')
+        try:
+            for pid in _connected(database) - others:
+                _as_owner("SELECT pg_terminate_backend(%s)", pid)
+            # Until it says so, or ends: its pool of connections tries for half a minute first.
+            waits = worker.stdout is not None and any("cannot reach the database" in line for line in worker.stdout)
+        finally:
+            _as_owner(f'ALTER DATABASE "{database}" ALLOW_CONNECTIONS true')
+        assert waits
+        run, _ = detection_run_start(actor=actor)
+
+        def done() -> bool:
+            with acting_for(organization.id):
+                return DetectionRun.objects.get(id=run.id).status == "SUCCEEDED"
+
+        assert until(done)
+        worker.send_signal(signal.SIGTERM)
+        worker.communicate(timeout=60)
+
+    assert worker.returncode == 0
 
 
 def test_once_ends_with_an_empty_queue(actor: Actor, organization: Organization, database: str, quiet: None) -> None:

@@ -30,6 +30,7 @@ from schema.http.parent import ENDS_WITH_PARENT, end_with_parent
 
 _GRACE_SECONDS = 15
 _SERVER_FIRST_SECONDS = 15
+_DATABASE_SECONDS = 5  # without an answer; after a crash of one of its processes PostgreSQL is back sooner
 
 
 class Command(BaseCommand):
@@ -140,6 +141,20 @@ def _log_of_ended_database() -> Path | None:
     return None if cluster.answers() else cluster.log
 
 
+class _Database:
+    """An embedded database that may end: server and worker would wait for it, and nobody starts it again."""
+
+    def __init__(self) -> None:
+        self._answered = time.monotonic()
+
+    def has_ended(self) -> bool:
+        """Whether it has not answered for a while; while it does, it is asked once a second."""
+        now = time.monotonic()
+        if now - self._answered > 1 and _log_of_ended_database() is None:
+            self._answered = now
+        return now - self._answered > _DATABASE_SECONDS
+
+
 def _answers() -> bool:
     with suppress(OSError, HTTPException), closing(_connection()) as connection:
         connection.request("GET", "/healthz")
@@ -152,7 +167,7 @@ def _connection() -> HTTPConnection:
 
 
 def _supervise() -> int:
-    """The exit code: 0 when told to stop, else that of the process which ended by itself."""
+    """The exit code: 0 when told to stop, else that of the process which ended by itself, or 1 for the database."""
     stopping = False
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -164,12 +179,14 @@ def _supervise() -> int:
         signal.signal(name, stop)
     processes = [_server()]
     patience = time.monotonic() + _SERVER_FIRST_SECONDS
-    while not stopping and all(process.poll() is None for process in processes):
+    database = _Database()
+    while not stopping and all(process.poll() is None for process in processes) and not database.has_ended():
         # The server is waited for, the worker is not: until one answers, both would contend for the processors.
         if len(processes) == 1 and (_answers() or time.monotonic() > patience):
             processes.append(_worker())
         time.sleep(0.1)
-    code = 0 if stopping else next(process.returncode for process in processes if process.returncode is not None) or 1
+    ended = (process.returncode for process in processes if process.returncode is not None)
+    code = 0 if stopping else next(ended, 1) or 1
     for process in processes:
         if process.poll() is None:
             process.terminate()
