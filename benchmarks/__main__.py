@@ -48,6 +48,7 @@ COMMANDS = {
     "fuzzing": Command(
         "benchmarks.fuzzing", "Schemathesis on every root field: no 5xx, nothing internal", fresh_database=True
     ),
+    "auditing": Command("benchmarks.auditing", "what the audit trail costs imports and reads", fresh_database=True),
     "statements": Command("benchmarks.statements", "SQL statements beside naive resolvers", fresh_database=True),
 }
 

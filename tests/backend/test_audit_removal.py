@@ -169,7 +169,7 @@ def _as_if_later(trail: Trail, owner: BaseDatabaseWrapper, shift: str) -> None:
     trail.at(shift)
     trail.owner.execute(  # text of this test
         "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
-        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"  # type: ignore[arg-type]
+        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"  # type: ignore[arg-type]  # text of this test
     )
     owner.connection.execute("SET search_path = public, pg_catalog")
     owner.connection.execute("SELECT set_config('test.shift', %s, false)", [shift])
