@@ -373,7 +373,7 @@ async def test_a_bug_of_the_endpoint_is_masked(http: httpx.AsyncClient, monkeypa
     def explode(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("schema.http.preparation.prepared", explode)
+    monkeypatch.setattr("schema.http.preparation.known", explode)
     answer = await http.post("/graphql", json=VIEWER)
 
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (500, "INTERNAL")
