@@ -141,6 +141,8 @@ def main() -> int:
         with whole.open(encoding="utf-8") as source, path.open("w", encoding="utf-8") as target:
             target.writelines(islice(source, arguments.rows + 1))
         actor = imports(path, arguments.rounds)
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("ANALYZE")  # as autovacuum does soon after
     asyncio.run(pages(actor, arguments.rounds, arguments.times, [1, 100]))
     return 0
 
