@@ -83,7 +83,7 @@ class Standby:
 
     def _ask(self, text: str) -> object:
         with psycopg.connect(self.url("postgres", "postgres"), autocommit=True) as connection:
-            row = connection.execute(text).fetchone()  # type: ignore[call-overload]  # texts of this file
+            row = connection.execute(text.encode()).fetchone()
         return row[0] if row else None
 
     def _until(self, text: str) -> None:

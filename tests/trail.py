@@ -50,7 +50,7 @@ class Trail:
         """What only somebody with all power over the database can do."""
         with self.owner.transaction():
             self.owner.execute("SET LOCAL session_replication_role = replica")
-            assert self.owner.execute(statement).rowcount > 0  # type: ignore[call-overload]  # texts of tests
+            assert self.owner.execute(statement.encode()).rowcount > 0
 
     def spoiled(self, statement: str) -> Report:
         """What is found after it; nothing of it stays."""
@@ -82,7 +82,7 @@ class Trail:
         return {name: self.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in names}
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        return self.owner.execute(statement).fetchall()  # type: ignore[call-overload]  # texts of tests
+        return self.owner.execute(statement.encode()).fetchall()
 
     def close(self) -> None:
         self.owner.close()

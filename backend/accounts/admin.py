@@ -44,7 +44,7 @@ from backend.core.errors import AppError
 _SECRET = "new_token_secret"  # noqa: S105 - the request's attribute on the way from the service to the answer
 
 
-class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # it takes parameters in django-stubs, none when it runs
     """A page whose changes are services: their refusals are shown, and nothing was written."""
 
     def _refusable(
@@ -170,7 +170,7 @@ class OrganizationAdmin(ServiceAdmin):
         return HttpResponseRedirect(reverse("admin:index"))
 
 
-class IdentityInline(admin.TabularInline):  # type: ignore[type-arg]  # generic in the stubs alone
+class IdentityInline(admin.TabularInline):  # type: ignore[type-arg]  # it takes parameters in django-stubs, none when it runs
     """How OpenID providers know the person; what one says makes it, and taking it away lets it be made anew."""
 
     model = Identity
@@ -183,7 +183,7 @@ class IdentityInline(admin.TabularInline):  # type: ignore[type-arg]  # generic 
 
 
 @admin.register(User, site=site)
-class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+class PersonAdmin(UserAdmin):  # type: ignore[type-arg]  # it takes parameters in django-stubs, none when it runs
     """People. One who leaves is made inactive: what a person did keeps pointing at the person."""
 
     form = PersonChangeForm

@@ -67,7 +67,7 @@ class OrganizationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
         return cleaned
 
 
-class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs alone
+class PersonField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes parameters in django-stubs, none when it runs
     """A person, by the e-mail address: for who may not see the list of all."""
 
     widget = forms.EmailInput

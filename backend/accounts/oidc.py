@@ -132,7 +132,7 @@ def _client() -> DjangoOAuth2App:
             raise ProviderFailed("an address without TLS")
         methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         if "client_secret_basic" not in methods:
-            client.client_kwargs["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - how it is sent
+            client.client_kwargs["token_endpoint_auth_method"] = "client_secret_post"  # noqa: S105 - names a way of sending it; no secret
         # Only keys that the provider alone has: a token without a signature, or with one by a shared secret, is none.
         metadata["id_token_signing_alg_values_supported"] = _ASYMMETRIC
     except (RequestException, *_MALFORMED) as error:

@@ -19,7 +19,7 @@ from schema.execution.engine import UNEXECUTED, Answer
 from schema.http.messages import HttpError
 
 # They would be a second series for each, which says when the process began.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's types have gaps
+disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves its parameters untyped
 
 OK, CANCELLED = "OK", "CANCELLED"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

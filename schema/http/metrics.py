@@ -66,7 +66,7 @@ class Metrics:
         registry = CollectorRegistry()
         registry.register(_Said(await self._of_database()))
         if _SEVERAL_PROCESSES:
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library's types have gaps
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves its parameters untyped
         else:
             registry.register(REGISTRY)
         encode, media_type = choose_encoder(headers.get("accept"))
@@ -84,7 +84,7 @@ class Metrics:
             self._refreshing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._refreshing
-            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # as above
+            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]  # prometheus_client leaves its parameters untyped
 
     async def _keep_fresh(self) -> None:
         while True:

@@ -1,7 +1,8 @@
 """Partitions of the audit trail: each month has one, no entry is refused for want of one, and none is a way around."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -98,8 +99,9 @@ def test_a_page_reads_each_partition_by_its_index_in_its_order(trail: Trail) -> 
         newest = "SELECT at, id FROM audit_entry {} ORDER BY at DESC, id DESC LIMIT 2"
         first = trail.app.execute(newest.format("")).fetchall()
         beyond = newest.format("WHERE (at, id) < (%s, %s)")
-        second = trail.app.execute(beyond, first[-1]).fetchall()  # type: ignore[call-overload]  # its own text
-        plan = "\n".join(line for (line,) in trail.app.execute(f"EXPLAIN {beyond}", first[-1]).fetchall())  # type: ignore[call-overload]  # its own text
+        second = trail.app.execute(beyond.encode(), first[-1]).fetchall()
+        explained = trail.app.execute(f"EXPLAIN {beyond}".encode(), first[-1]).fetchall()
+        plan = "\n".join(line for (line,) in explained)
 
     assert trail.rows("SELECT at, id FROM audit_entry ORDER BY 1 DESC, 2 DESC")[:2] == first
     assert len({*first, *second}) == len(first) + len(second) > 2
@@ -147,7 +149,7 @@ def test_the_server_has_no_way_to_a_partition_but_by_its_table(trail: Trail, sta
     trail.app.execute("SELECT set_config('app.organization_id', %s, false)", [str(FIRST)])
     for part in trail.partitions():
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            trail.app.execute(statement.format(part))  # type: ignore[call-overload]  # texts of this test
+            trail.app.execute(statement.format(part).encode())
     with trail.app.transaction():
         trail.app.execute("SELECT set_config('app.organization_id', %s, true)", [str(SECOND)])
         assert trail.app.execute("SELECT count(*) FROM audit_entry").fetchone() == (0,)
@@ -156,7 +158,10 @@ def test_the_server_has_no_way_to_a_partition_but_by_its_table(trail: Trail, sta
 def test_a_new_partition_keeps_organizations_apart(trail: Trail) -> None:
     trail.months()
 
-    assert check(lambda text, values: trail.app.execute(text, values or None).fetchall(), "app").violations == []  # type: ignore[call-overload]  # its own texts
+    def ask(text: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return trail.app.execute(text.encode(), values or None).fetchall()
+
+    assert check(ask, "app").violations == []
 
 
 def test_two_makers_at_once_make_each_month_once(trail: Trail) -> None:

@@ -109,7 +109,7 @@ def test_what_was_changed_in_a_seal_that_lost_a_part_is_still_found(trail: Trail
 
 
 def test_a_partition_that_is_dropped_without_a_certificate_is_damage(trail: Trail) -> None:
-    trail.owner.execute(_DROP.format("audit_entry_2020_01"))  # type: ignore[call-overload]  # text of this test
+    trail.owner.execute(_DROP.format("audit_entry_2020_01").encode())
 
     damages = trail.verify().damages
 
@@ -167,10 +167,11 @@ def test_a_removal_must_be_dated_before_the_seal_of_its_entry(trail: Trail, owne
 def _as_if_later(trail: Trail, owner: BaseDatabaseWrapper, shift: str) -> None:
     """It is so much later for everybody, for whoever removes too."""
     trail.at(shift)
-    trail.owner.execute(  # text of this test
+    text = (
         "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
-        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"  # type: ignore[arg-type]  # text of this test
+        f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"
     )
+    trail.owner.execute(text.encode())
     owner.connection.execute("SET search_path = public, pg_catalog")
     owner.connection.execute("SELECT set_config('test.shift', %s, false)", [shift])
 
@@ -221,8 +222,8 @@ def test_six_years_are_the_least_and_count_from_the_end_of_the_month(trail: Trai
     with pytest.raises(TooFewYears, match="at least 6 years"):
         removal_due(trail.owner, years=5, now=NOW)
 
-    def due(*day: int) -> list[str]:
-        moment = datetime.datetime(*day, tzinfo=datetime.UTC)  # type: ignore[arg-type,misc]  # year, month, day
+    def due(year: int, month: int, day: int) -> list[str]:
+        moment = datetime.datetime(year, month, day, tzinfo=datetime.UTC)
         return [one.part for one in removal_due(trail.owner, years=6, now=moment)]
 
     assert due(2026, 1, 31) == []

@@ -77,7 +77,7 @@ def test_the_worker_detects_alerts_and_stops_clean(
 
 def _as_owner(statement: str, *values: object) -> list[tuple[object, ...]]:
     with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as owner:
-        cursor = owner.execute(statement, values)  # type: ignore[arg-type]  # made of constants and a database's name
+        cursor = owner.execute(statement.encode(), values)
         return cursor.fetchall() if cursor.description else []
 
 

@@ -42,7 +42,7 @@ async def both(replica: Standby, database: str) -> AsyncIterator[Reads]:
 
 def _as_superuser(database: str, text: str) -> None:
     with psycopg.connect(server.url("postgres", database), autocommit=True) as admin:
-        admin.execute(text)  # type: ignore[call-overload]  # texts of this file
+        admin.execute(text.encode())
 
 
 def _replica(reads: Reads) -> Replica:
