@@ -28,7 +28,7 @@ from schema.declarations import (
 )
 from schema.filters.lookups import translate
 from schema.loaders.request import First
-from schema.relay.ids import decode_id, decode_id_of, encode_id
+from schema.relay.ids import decode_id, decode_id_of, id_encoder
 from schema.relay.keyset import PageArguments
 from schema.relay.node import NodeKinds
 from schema.relay.pages import ListSource, PageQuery, root_page
@@ -114,7 +114,8 @@ def _column(declaration: Column) -> Callable[[Any], Any]:
 
 
 def _global_id(declaration: GlobalId) -> Callable[[Any], Any]:
-    return lambda source: encode_id(declaration.tag, source.pk)
+    encode = id_encoder(declaration.tag)
+    return lambda source: encode(source.id)
 
 
 def _suppressed(declaration: Suppressed) -> Callable[[Any], Any]:
@@ -129,7 +130,7 @@ _READ: dict[type, Callable[[Any], Callable[[Any], Any]]] = {
 
 
 def _keys(sources: Sequence[Any]) -> list[uuid.UUID]:
-    return [source.pk for source in sources]
+    return [source.id for source in sources]
 
 
 def _to_one(

@@ -54,6 +54,15 @@ class Premise:
     expected: str | None
 
 
+@dataclass(slots=True, eq=False)
+class _Read:
+    """A statement on its way, and what has come of it."""
+
+    query: TextQuery
+    result: PGresult | None = None
+    error: Exception | None = None
+
+
 class Snapshot:
     """The database as of one instant, for one organization.
 
@@ -75,6 +84,7 @@ class Snapshot:
         self._patience = inf  # seconds for which it waits for a connection, where the deadline leaves it as many
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
+        self._waiting: list[_Read] = []
         self._reader: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
         self._interrupted = False
@@ -95,18 +105,48 @@ class Snapshot:
             AnswerOutdated: the premise does not hold.
             SnapshotEnded: the block of the snapshot has been left.
 
-        SQL: 1; the first one of a snapshot carries BEGIN and the settings with it.
+        SQL: 1; the first one of a snapshot carries BEGIN and the settings with it. Those that several tasks ask for at
+            the same time share a round trip.
         """
-
         self.statements.append(text)
         # As a cursor of psycopg does it, which would take as long again for every statement.
         transformer = Transformer(_ADAPTERS)
         values = transformer.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
         query = TextQuery(_numbered(text), values, transformer.types, transformer.formats)
-        async with self._in_turn():
-            (found,) = await self._run([query])
+        found = await self._read(query)
         transformer.set_pgresult(found)
         return transformer.load_rows(0, found.ntuples, tuple)
+
+    async def _read(self, query: TextQuery) -> PGresult:
+        """The result of a statement, in one round trip with those that others wait for."""
+        mine = _Read(query)
+        self._waiting.append(mine)
+        try:
+            await asyncio.sleep(0)  # loaders of the same level read in the same turn of the event loop
+            async with self._in_turn():
+                if mine in self._waiting:
+                    await self._read_waiting()
+        finally:
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+        if mine.result is None:
+            raise mine.error or SnapshotEnded
+        return mine.result
+
+    async def _read_waiting(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            results = await self._run([one.query for one in batch])
+        except Exception as error:
+            for one in batch:
+                one.error = error
+            raise
+        except BaseException:
+            # Who is cancelled stops alone: the others find out by themselves what is left of the connection.
+            self._waiting = batch + self._waiting
+            raise
+        for one, result in zip(batch, results, strict=True):
+            one.result = result
 
     async def texts(self, queries: Sequence[TextQuery], *, last: bool) -> list[list[TextRow]]:
         """The rows of several statements, as bytes, in one round trip.

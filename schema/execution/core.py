@@ -196,8 +196,8 @@ def _details(nodes: list[FieldNode]) -> list[FieldDetails]:
 
 
 def enum_names(kind: GraphQLEnumType) -> dict[Any, str]:
-    """The names that an enum type gives its members, and the texts behind them; not complete."""
-    members = [value.value for value in kind.values.values() if isinstance(value.value, (str, Enum))]
+    """The names that an enum type gives its members, and the texts or numbers behind them; not complete."""
+    members = [value.value for value in kind.values.values() if isinstance(value.value, (str, int, Enum))]
     members += getattr(kind, "wrapped_cls", ())
     found = {}
     for member in members:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 
 from backend.db.snapshots import Snapshot
-from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader
+from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader, uuid_array
 from schema.relay.pages import Count, Note, Page, PageQuery, bounded
 
 Key = uuid.UUID | None
@@ -76,7 +76,8 @@ class Loaders:
     def _load(self, name: Hashable, keys: Sequence[Key], batch: Callable[[], BatchFunction]) -> Awaitable[list[Any]]:
         loader = self._loaders.get(name)
         if loader is None:
-            loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values)
+            # _Groups remembers each key; the loader's own cache would hash them all again with every tuple.
+            loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values, cache=False)
         return _Shared(loader.load(tuple(keys)))
 
     def rows(self, model: type[models.Model], keys: Sequence[Key]) -> Awaitable[list[Any]]:
@@ -120,14 +121,14 @@ class Loaders:
         return self._load(("aggregate", name), keys, lambda: self._aggregates(text))
 
     def _rows_by_key(self, model: type[models.Model]) -> BatchFunction:
-        read = row_reader(model)
+        read: Callable[[Sequence[Any]], Any] = row_reader(model)
 
         async def load(keys: list[uuid.UUID]) -> list[Any]:
             statement = STATEMENTS.get(
                 ("row", model), lambda: compiled(models.QuerySet(model).filter(id__any_of=Slot("keys")).order_by())
             )
-            found = await self.snapshot.rows(statement.text, statement.bind({"keys": list(keys)}))
-            rows = {row.pk: row for row in map(read, found)}
+            found = await self.snapshot.rows(statement.text, statement.bind({"keys": uuid_array(keys)}))
+            rows = {row.id: row for row in map(read, found)}
             self._note(model, rows)
             return [rows.get(key) for key in keys]
 
@@ -141,7 +142,7 @@ class Loaders:
             model = queryset().model
             read = row_reader(model)
             groups: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
-            for row in await self.snapshot.rows(statement.text, statement.bind({"keys": list(keys)})):
+            for row in await self.snapshot.rows(statement.text, statement.bind({"keys": uuid_array(keys)})):
                 instance = read(row)
                 groups[getattr(instance, parent)].append(instance)
             self._note(model, [row.pk for rows in groups.values() for row in rows])
@@ -177,11 +178,11 @@ class Loaders:
     async def _lateral(
         self, statement: Statement, parents: Sequence[uuid.UUID], values: dict[str, Any]
     ) -> list[tuple[Any, ...]]:
-        return await self.snapshot.rows(statement.text, statement.bind({**values, "parents": list(parents)}))
+        return await self.snapshot.rows(statement.text, statement.bind({**values, "parents": uuid_array(parents)}))
 
     def _aggregates(self, text: str) -> BatchFunction:
         async def load(keys: list[uuid.UUID]) -> list[Any]:
-            found = {key: values for key, *values in await self.snapshot.rows(text, [list(keys)])}
+            found = {key: values for key, *values in await self.snapshot.rows(text, [uuid_array(keys)])}
             return [found.get(key) for key in keys]
 
         return load

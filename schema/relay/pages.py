@@ -152,7 +152,7 @@ class Page:
     @cached_property
     def nodes(self) -> list[models.Model]:
         """The rows."""
-        self._note(self._model, [node.pk for node in self._nodes])
+        self._note(self._model, (node.pk for node in self._nodes))
         return self._nodes
 
     @cached_property

@@ -1,14 +1,18 @@
 """Snapshots: deadlines, broken and busy connections, one instant, and that every connection comes back."""
 
 import asyncio
+from asyncio import CancelledError
+from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
-from backend.db.pipeline import TextQuery
+from backend.db.pipeline import Pipelines, TextQuery
 from backend.db.reads import Reads, connection_url
 from backend.db.snapshots import SnapshotEnded, TextRow
 from tests import server
@@ -133,6 +137,48 @@ async def test_a_single_statement_needs_no_other_to_end_its_transaction(reads: R
     with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as other:
         last = other.execute("SELECT query, state FROM pg_stat_activity WHERE pid = %s", [int(process)]).fetchone()
     assert last == (text, "idle")
+
+
+async def test_who_reads_at_the_same_time_shares_a_round_trip(
+    reads: Reads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, trips = Pipelines.run, []
+
+    async def counted(self: Pipelines, connection: Any, queries: Sequence[TextQuery]) -> list[PGresult]:
+        trips.append([query.text for query in queries])
+        return await run(self, connection, queries)
+
+    monkeypatch.setattr(Pipelines, "run", counted)
+    async with reads.snapshot(organization.id) as snapshot:
+        first = await asyncio.gather(snapshot.rows("SELECT %s::int", [1]), snapshot.rows("SELECT %s::text", ["one"]))
+        second = await snapshot.rows("SELECT 2")
+
+    assert (first, second) == ([[(1,)], [("one",)]], [(2,)])
+    assert [trip[-2:] for trip in trips[:2]] == [[b"SELECT $1::int", b"SELECT $1::text"], [b"SELECT 2"]]
+
+
+async def test_who_shared_a_round_trip_shares_its_error(reads: Reads, organization: Organization) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        good, bad = snapshot.rows("SELECT 1"), snapshot.rows("SELECT 1 / 0")
+        outcomes = await asyncio.gather(good, bad, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [psycopg.errors.DivisionByZero] * 2
+    assert await all_come_back(reads)
+
+
+@pytest.mark.parametrize("leaving", [0, 1])
+async def test_who_is_cancelled_leaves_the_others_with_an_answer(
+    reads: Reads, organization: Organization, leaving: int
+) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        both = [asyncio.ensure_future(snapshot.rows("SELECT pg_sleep(0.5)")) for _ in range(2)]
+        await asyncio.sleep(0.1)  # until they are with PostgreSQL
+        both[leaving].cancel()
+        outcomes = await asyncio.gather(*both, return_exceptions=True)
+
+    # Who leads the trip takes the connection along.
+    assert [type(outcome) for outcome in outcomes] == ([CancelledError, Unavailable], [list, CancelledError])[leaving]
+    assert await all_come_back(reads)
 
 
 def test_the_read_address_names_the_role_of_the_server() -> None:
