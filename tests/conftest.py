@@ -13,6 +13,8 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from hypothesis import HealthCheck
+from hypothesis import settings as generation
 from psycopg import sql
 from pytest_django.plugin import blocking_manager_key
 
@@ -25,6 +27,9 @@ from tests import server
 from tests.api import Api
 from tests.environment import EXTERNAL, ROOT, RUN
 
+# No example fails because the machine was busy with something else.
+generation.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+generation.load_profile("unhurried")
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 

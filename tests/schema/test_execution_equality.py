@@ -185,7 +185,6 @@ def test_the_organization_holds_every_kind_of_value(populated: Organization) -> 
     max_examples=EXAMPLES,
     derandomize=True,  # the same documents in every run
     database=None,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())

@@ -36,7 +36,7 @@ def brute_splits(days):
     return found
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(series, st.sampled_from([None, Direction.UP, Direction.DOWN]))
 def test_the_scan_finds_the_likeliest_split_and_all_that_are_not_excluded(days, direction):
     splits = brute_splits(days)

@@ -336,7 +336,7 @@ def test_only_episodes_that_somebody_may_act_on_freeze_the_baseline():
     assert frozen == {EpisodeStatus.OPEN, EpisodeStatus.CONFIRMED, EpisodeStatus.ACKNOWLEDGED}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(

@@ -25,7 +25,7 @@ finite = st.floats(-30, 30, allow_nan=False)
 pool = st.lists(st.tuples(finite, st.floats(0.8, 500)), min_size=1, max_size=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pool)
 def test_tau_squared_brings_the_median_to_that_of_chi_squared_or_is_zero(tests):
     z, information = np.array(tests).T
@@ -44,7 +44,7 @@ def test_null_median_is_that_of_chi_squared_with_one_degree():
     assert pytest.approx(stats.chi2.median(1), rel=1e-12) == NULL_MEDIAN
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(-0.67, 0.67), st.floats(0.8, 500)), min_size=1, max_size=40))
 def test_tau_squared_is_zero_when_statistics_wander_no_more_than_chance(tests):
     z, information = np.array(tests).T
@@ -69,13 +69,13 @@ def test_tau_squared_is_recovered_and_a_minority_of_drifts_has_little_pull():
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=80)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(p_values)
 def test_q_values_are_those_of_statsmodels(p):
     np.testing.assert_allclose(q_values(np.array(p)), multipletests(p, method="fdr_bh")[1], rtol=1e-8, atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(p_values)
 def test_q_values_rise_with_p_and_never_lie_below_it(p):
     q = q_values(np.array(p))

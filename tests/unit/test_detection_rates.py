@@ -52,7 +52,7 @@ def test_z_squared_is_the_cochran_mantel_haenszel_statistic_without_correction(s
     assert 2 * stats.norm.sf(abs(measured.z[0])) == pytest.approx(oracle.pvalue, rel=1e-8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(strata_rows)
 def test_information_is_the_sum_of_hypergeometric_variances(rows):
     score, information, _ = score_and_information(stack([cell(rows)]))
@@ -111,7 +111,7 @@ def brute_mid_p(rows):
     return upper, lower
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(stratum(largest=9), min_size=1, max_size=3))
 def test_exact_z_is_the_normal_quantile_of_the_brute_force_mid_p(rows):
     z = exact_z(stack([cell(rows)]), [0])[0]
@@ -144,7 +144,7 @@ def test_exact_tail_keeps_its_digits():
     assert stats.norm.logsf(z) == pytest.approx(math.log(upper), rel=1e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(strata_rows)
 def test_swapping_the_windows_flips_the_sign(rows):
     swapped = [(x1, n1, x0, n0) for x0, n0, x1, n1 in rows]
@@ -161,7 +161,7 @@ def test_swapping_the_windows_flips_the_sign(rows):
     assert exact[0] == pytest.approx(-exact[1], abs=1e-7)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(strata_rows)
 def test_counting_the_other_outcome_flips_the_sign(rows):
     others = [(n0 - x0, n0, n1 - x1, n1) for x0, n0, x1, n1 in rows]
@@ -176,7 +176,7 @@ def test_counting_the_other_outcome_flips_the_sign(rows):
     assert se[0] ** 2 == pytest.approx(se[1] ** 2, abs=1e-12)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(strata_rows, st.integers(1, 50), st.integers(1, 50), st.integers(1, 50))
 def test_strata_without_comparison_change_nothing(rows, only_before, only_now, same):
     assume(only_before >= 1)
@@ -188,7 +188,7 @@ def test_strata_without_comparison_change_nothing(rows, only_before, only_now, s
         np.testing.assert_array_equal(values[0], values[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(strata_rows, st.integers(1, 50), st.integers(1, 50))
 def test_a_stratum_without_outcomes_adds_no_score_and_no_information(rows, n0, n1):
     score, information, _ = score_and_information(stack([cell(rows), cell([*rows, (0, n0, 0, n1)])]))

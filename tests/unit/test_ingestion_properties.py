@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backend.core.errors import AppError
@@ -108,7 +108,7 @@ def read_bytes(content: bytes, **options) -> list[tuple[StagedClaim | None, tupl
         return list(read_claims(path, profile=profile, hasher=HASHER, options=settings_))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     rows=st.lists(claims(), min_size=1, max_size=4),
     order=st.permutations(COLUMNS),
@@ -186,7 +186,7 @@ X12_FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     content=st.one_of(
         st.binary(max_size=300),
@@ -199,7 +199,7 @@ def test_any_bytes_give_rows_or_a_clear_error(content):
     check_rows(rows_or_refusal(content))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.lists(st.lists(st.text(max_size=12), min_size=6, max_size=6), max_size=5))
 def test_any_cells_give_a_claim_or_an_error_each(rows):
     stream = io.StringIO(newline="")
@@ -209,7 +209,7 @@ def test_any_cells_give_a_claim_or_an_error_each(rows):
     check_rows(rows_or_refusal(stream.getvalue().encode("utf-8", "replace")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(
         st.tuples(

@@ -102,7 +102,7 @@ def is_clean(text, limit):
     return len(text) <= limit and not any(ord(character) < 32 and character not in "\n\t" for character in text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(run=RUN)
 def test_what_is_read_from_any_valid_document_can_be_stored(run):
     try:

@@ -214,7 +214,7 @@ PLACES = [path for path in places(bandit_log()) if path and path != ("version",)
 VALUES = [None, True, 0, -2, 1.5, "", "text", [], [""], [{}, {}], {}, {"text": "a"}, {"id": "a"}, {"unknown": 1}]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(place=st.sampled_from(PLACES), value=st.sampled_from(VALUES))
 def test_the_verdict_is_that_of_the_reference_validator(oracle, place, value):
     document = copy.deepcopy(bandit_log())
@@ -242,7 +242,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(document=JSON | st.fixed_dictionaries({"version": st.just("2.1.0"), "runs": JSON}))
 def test_any_json_gives_runs_or_an_error_of_the_application(document):
     try:
@@ -253,7 +253,7 @@ def test_any_json_gives_runs_or_an_error_of_the_application(document):
     assert runs
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.binary(max_size=200))
 def test_any_bytes_give_an_error_of_the_application(data):
     with pytest.raises(AppError):

@@ -1,7 +1,7 @@
 """Identity of findings: it survives moved and re-indented code, and tells different findings apart."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sarif_documents import a_log, a_result, a_run, as_bytes
 
@@ -55,7 +55,6 @@ def test_a_lone_surrogate_has_a_digest_too():
     assert fingerprint_of("t", "r", "\ud800", "", 0) != fingerprint_of("t", "r", "", "", 0)
 
 
-@settings(deadline=None)
 @given(
     lines=st.lists(st.sampled_from(["a = 1", "b = 2", "c  =  3", None]), min_size=1, max_size=8),
     moved=st.integers(1, 500),

@@ -220,7 +220,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=1_000)
+@settings(max_examples=1_000)
 @given(
     uri=st.lists(PIECES, max_size=12).map("".join) | st.text(max_size=40),
     base=st.lists(PIECES, max_size=8).map("".join),
