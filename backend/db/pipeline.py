@@ -65,7 +65,9 @@ class Pipelines:
         Raises:
             psycopg.Error: of the first statement that failed; of the connection.
         """
-        names = self._names.setdefault(connection, _Names())
+        names = self._names.get(connection)
+        if names is None:
+            names = self._names[connection] = _Names()
         pgconn = connection.pgconn
         try:
             pgconn.enter_pipeline_mode()

@@ -61,6 +61,11 @@ class Form:
 
     plan: ObjectPlan
     plain: dict[str, PlainField | PlainNode]
+    names: dict[str, bytes] = field(init=False)
+    """The beginning of each root field in the answer, by its response key."""
+
+    def __post_init__(self) -> None:
+        self.names = {key: json_text(key).encode() + b":" for key in self.keys}
 
     @property
     def keys(self) -> Collection[str]:
@@ -243,8 +248,7 @@ async def _let_others(number: int) -> None:
 
 
 def _object(form: Form, texts: Mapping[str, bytes]) -> bytes:
-    fields = (json_text(key).encode() + b":" + texts[key] for key in form.keys if key in texts)
-    return b"{" + b",".join(fields) + b"}"
+    return b"{" + b",".join([name + texts[key] for key, name in form.names.items() if key in texts]) + b"}"
 
 
 def _answer(result: ExecutionResult, way: str) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from http import HTTPStatus
 
 import orjson
@@ -246,7 +247,8 @@ class GraphQLApp:
             "remaining": remaining,
             "resetAt": _moment(charge.reset_at),
         }
-        return replace(answer, extensions={**answer.extensions, "cost": cost})
+        extensions = {**answer.extensions, "cost": cost}
+        return Answer(answer.data, answer.errors, answer.rows, extensions, answer.way)
 
     async def _attempt(self, asked: Asked, who: Principal) -> Answer:
         """The answer, read from the replica where it can be, else from the primary."""
@@ -348,6 +350,7 @@ def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
     return Response(status, body, headers)
 
 
+@lru_cache(maxsize=2)  # budgets are whole again at the end of a minute: the same for all
 def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
