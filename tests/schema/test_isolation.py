@@ -70,6 +70,8 @@ def url(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterat
     route, way = request.param
     with ExitStack() as stack:
         behind = stack.enter_context(pooled(database, connections=2)) if route == "pooled" else {}
+        # What the server counts of these requests would push the rows of the organizations off the list's first page.
+        behind["DRIFTGRAPH_USAGE_FLUSH_SECONDS"] = "3600"
         yield stack.enter_context(serving(database, tmp_path, DRIFTGRAPH_EXECUTION=way, **behind)).url
 
 
@@ -93,7 +95,7 @@ async def test_nothing_of_the_schema_reaches_another_organization_over_http(
     assert report.roots == ALL
     assert report.attempts > 500
     # What the server writes down late of the second's own reads is no effect of the first's.
-    assert {table for table in before if before[table] != after[table]} <= {"api_token", "schema_use"}
+    assert {table for table in before if before[table] != after[table]} <= {"api_token"}
     acted, others = await in_thread(_actors, second.organization)
     assert acted
     assert others == set()
