@@ -61,6 +61,11 @@ class _Groups:
         return [[known[key] for key in group] for group in groups]
 
 
+def _cache_key(keys: tuple[Key, ...]) -> Hashable:
+    """Rows that come one by one share what is on its way; those of a level come together, and are costly to hash."""
+    return keys if len(keys) == 1 else object()
+
+
 class Loaders:
     """The four shapes: one row by key, many rows by key, one page per parent, one aggregate per parent.
 
@@ -76,8 +81,7 @@ class Loaders:
     def _load(self, name: Hashable, keys: Sequence[Key], batch: Callable[[], BatchFunction]) -> Awaitable[list[Any]]:
         loader = self._loaders.get(name)
         if loader is None:
-            # _Groups remembers each key; the loader's own cache would hash them all again with every tuple.
-            loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values, cache=False)
+            loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values, get_cache_key=_cache_key)
         return _Shared(loader.load(tuple(keys)))
 
     def rows(self, model: type[models.Model], keys: Sequence[Key]) -> Awaitable[list[Any]]:
