@@ -30,3 +30,25 @@ async def test_who_stops_waiting_for_a_row_takes_it_from_nobody(reads: Reads, or
 
         assert (await staying).code == "acme"
         assert len(snapshot.statements) == 1
+
+
+async def test_who_asks_for_a_row_that_is_on_its_way_waits_for_it(reads: Reads, organization: Organization) -> None:
+    def create() -> Payer:
+        with acting_for(organization.id):
+            return make.payer(organization, "acme")
+
+    payer = await in_thread(create)
+    async with reads.snapshot(organization.id) as snapshot:
+        loaders = Loaders(snapshot, lambda _model, _keys: None)
+
+        async def wait() -> Any:
+            return await loaders.row(Payer, payer.id)
+
+        first = asyncio.create_task(wait())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert snapshot.statements
+        late = asyncio.create_task(wait())
+
+        assert (await first) is (await late)
+        assert len(snapshot.statements) == 1
