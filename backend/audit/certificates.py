@@ -2,7 +2,8 @@
 
 A certificate says which seals have no entry left, and holds the hashes of the entries that went where others of their
 seal stay: with them the seal is verified as before. It goes on from the certificate before it, and an entry of the
-trail holds its hash, so its time is that of a seal. It excuses no entry that was sealed less than six years before.
+trail holds its hash, so its time is that of a seal; where that entry is past its time too, the time of the one that
+follows bounds its own. It excuses no entry that was sealed less than six years before.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from backend.audit.chain import Places, Seal
+from backend.audit.chain import CLOCK, Places, Seal
 
 LEAST_YEARS = 6  # 45 CFR 164.316(b)(2)(i)
 REMOVAL = "audit.remove"
@@ -121,16 +122,17 @@ def read_removed(connection: "Connection[Any]", seals: Sequence[Seal]) -> tuple[
     certificates = read_certificates(connection)
     connection.execute("SELECT set_config('app.organization_id', %s, true)", [NOBODY])
     told = {bytes(digest): (epoch, int(xid)) for digest, epoch, xid in connection.execute(_ENTRIES, [NOBODY, REMOVAL])}
-    judge = _Judge(seals, told, [certificate for certificate, _ in certificates])
-    before = b""
-    for number, (certificate, own) in enumerate(certificates, start=1):
-        is_next = certificate.seq == number and certificate.prev_hash == before and own == certificate.own_hash()
-        reason = judge.against(certificate, own) if is_next else "was changed, or one before it was"
+    judge, hashes = _Judge(seals, told), [b"", *(own for _, own in certificates)]
+    # From the last one on: what an earlier one says can rest on those that follow it.
+    for number in range(len(certificates), 0, -1):
+        certificate, own = certificates[number - 1]
+        is_next = certificate.seq == number and certificate.prev_hash == hashes[number - 1]
+        is_whole = is_next and own == certificate.own_hash()
+        reason = judge.against(certificate, own) if is_whole else "was changed, or one before it was"
         if reason:
-            disproved.append((_first(certificate), f"certificate {certificate.seq} of {certificate.part} {reason}"))
+            disproved.insert(0, (_first(certificate), f"certificate {certificate.seq} of {certificate.part} {reason}"))
         else:
             removed.add(certificate)
-        before = own
     return removed, disproved
 
 
@@ -139,29 +141,30 @@ def _first(certificate: Certificate) -> int:
 
 
 class _Judge:
-    """Holds a certificate against the trail and the seals."""
+    """Holds certificates against the trail and the seals, the last one first."""
 
-    def __init__(
-        self, seals: Sequence[Seal], told: Mapping[bytes, tuple[int, int]], certificates: Sequence[Certificate]
-    ) -> None:
+    def __init__(self, seals: Sequence[Seal], told: Mapping[bytes, tuple[int, int]]) -> None:
         self._seals, self._told, self._places = seals, told, Places(seals)
         self._numbers = [seal.seq for seal in seals]
-        self._last = certificates[-1].seq if certificates else 0
-        self._gone_before = max((_time(one.id_to) for one in certificates), default=0)
+        self._next: datetime | None = None  # when the one that follows was made
+        self._gone_before = 0  # by those that follow: entries of earlier months have gone
 
     def against(self, certificate: Certificate, own: bytes) -> str:
         """Why it is not to be believed; empty if it is."""
-        at = int(certificate.removed_at.timestamp() * 1_000_000)
+        at = _microseconds(certificate.removed_at)
+        if self._next is not None and certificate.removed_at > self._next:
+            return "is of a time after the one that follows it"
         if own in self._told:
             seal = self._places.of(*self._told[own])
-            limit = seal.moment if seal else int(datetime.now(UTC).timestamp() * 1_000_000)
-            if at > limit:
+            limit = seal.moment if seal else _microseconds(datetime.now(UTC))
+            if at > limit + CLOCK:
                 return "is of a time after the seal of its entry"
-        elif certificate.seq == self._last or at >= self._gone_before:
+        elif at >= self._gone_before:
             return "has no entry in the trail"
-        youngest = years_before(certificate.removed_at, LEAST_YEARS).timestamp() * 1_000_000
-        if any(seal.moment > youngest for seal in self._about(certificate)):
+        youngest, ends = _microseconds(years_before(certificate.removed_at, LEAST_YEARS)), _time(certificate.id_to)
+        if ends > youngest or any(seal.moment > youngest for seal in self._about(certificate)):
             return f"is about entries that were sealed less than {LEAST_YEARS} years before it"
+        self._next, self._gone_before = certificate.removed_at, max(self._gone_before, ends)
         return ""
 
     def _about(self, certificate: Certificate) -> Iterator[Seal]:
@@ -169,6 +172,10 @@ class _Judge:
         parts = [(int(seq), int(seq)) for seq in certificate.leaves]
         for first, last in (*certificate.seals, *parts):
             yield from self._seals[bisect_left(self._numbers, first) : bisect_right(self._numbers, last)]
+
+
+def _microseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
 
 
 def _time(key: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import Connection
 
+CLOCK = 600_000_000  # microseconds by which clocks of one cluster's servers may differ, or be set back
 Root = tuple[int, str]  # entries, hash in hexadecimal digits
 
 _SEALS = """

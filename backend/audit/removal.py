@@ -185,7 +185,9 @@ def _roots(leaves: list[tuple[str, Leaf]]) -> dict[str, tuple[int, str]]:
 
 def _certificate(connection: "Connection[Any]", due: Due, account: _Account, operator: str) -> Certificate:
     before = read_certificates(connection)
-    moment = connection.execute("SELECT clock_timestamp()").fetchone()
+    # Not before the one that it goes on from, whatever was done to the clock.
+    last = before[-1][0].removed_at if before else None
+    moment = connection.execute("SELECT greatest(clock_timestamp(), %s)", [last]).fetchone()
     return Certificate(
         seq=len(before) + 1,
         part=due.part,

@@ -12,11 +12,10 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from backend.audit.certificates import Leaf, Removed, read_removed
-from backend.audit.chain import ENTRY_TEXT, Places, Seal, read_seals
+from backend.audit.chain import CLOCK, ENTRY_TEXT, Places, Seal, read_seals
 
 Progress = Callable[[int, int], None]  # entries done, entries in all
 _EVERY = 5_000  # entries from one call of the progress to the next
-_CLOCK = 600_000_000  # microseconds by which clocks of one cluster's servers may differ, or be set back
 
 # Ordered by the columns, not by their texts, which have the same names: by the text 1000 comes before 999.
 _ENTRIES = f"""
@@ -161,7 +160,7 @@ class _Trail:
     def _date(self, epoch: int, xid: int, at: int, seq: int, name: str) -> None:
         """Notes an entry that says it is older than a seal that was there before it."""
         before = self._places.surely_before(epoch, xid)
-        if before is not None and at < before.moment - _CLOCK:
+        if before is not None and at < before.moment - CLOCK:
             self._report.damages.append(Damage(seq, f"{name}, written after {before.place}, is dated before it"))
 
     def _compare(self, seal: Seal, organization: str, branch: "_Branch") -> None:

@@ -12,7 +12,8 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from backend.audit.certificates import years_before
+from backend.audit.certificates import NOBODY, REMOVAL, Certificate, years_before
+from backend.audit.models import AuditEntry, AuditRemoval
 from backend.audit.removal import Due, NotAsSealed, TooFewYears, removal_due, removal_run
 from backend.migration_safety.scratch import Scratch, redirected
 from tests import server
@@ -306,3 +307,47 @@ def test_the_command_counts_then_removes_and_says_what_stays(trail: Trail, owner
     assert still == before
     assert before.keys() - trail.partitions().keys() == {"audit_entry_2020_03", "audit_entry_2020_04"}
     assert connections["owner"] is owner
+
+
+def _forged(seq: int, before: bytes, *, seals: list[list[int]], id_to: str, removed_at: datetime.datetime) -> bytes:
+    """What somebody with all power writes where a certificate stands, with all of its hashes; whose own it gives."""
+    made = Certificate(seq, "audit_entry_2019_01", id_to, 0, seals, {}, before, removed_at, "op")
+    AuditRemoval.objects.using("owner").create(
+        seq=seq,
+        part=made.part,
+        id_to=id_to,
+        entries=0,
+        seals=seals,
+        leaves={},
+        prev_hash=before,
+        hash=made.own_hash(),
+        removed_at=removed_at,
+        operator="op",
+    )
+    return made.own_hash()
+
+
+def _tell(digest: bytes) -> None:
+    """The entry of a certificate."""
+    AuditEntry.objects.using("owner").create(
+        organization_id=NOBODY, action=REMOVAL, object_type="audit_removal", objects_digest=digest
+    )
+
+
+@pytest.mark.parametrize("years", [-14, 9])
+def test_no_certificate_excuses_one_that_has_no_entry_by_a_time_of_its_own(
+    trail: Trail, owner: BaseDatabaseWrapper, years: int
+) -> None:
+    """An entry may have gone with its own month, which only certificates of months that are past their time tell."""
+    trail.owner.execute(_DROP.format(f"audit_entry_{NOW:%Y_%m}").encode())
+    trail.months()
+    far = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+    moment = NOW + datetime.timedelta(days=365 * years)
+    first = _forged(1, b"", seals=[[4, 4]], id_to="0" * 8 + far[8:], removed_at=NOW + datetime.timedelta(days=3000))
+    _tell(_forged(2, first, seals=[], id_to=far, removed_at=min(moment, NOW)))
+    trail.seal()
+
+    damages = [damage.what for damage in trail.verify().damages]
+
+    assert any("certificate 1 of " in damage for damage in damages)
+    assert any("0 entries where 1 were sealed" in damage for damage in damages)
