@@ -152,6 +152,8 @@ async def give_account(
         if shown:
             raise AccountNotWritten from error
         return
+    if shown and len(rows) < len(entries):  # the organization has gone since the snapshot of what would be shown
+        raise AccountNotWritten
     if any(row[0] == b"t" for row in rows):
         raise PurposeMissing
 
