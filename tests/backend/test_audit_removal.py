@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from backend.audit.certificates import NOBODY, REMOVAL, Certificate, years_before
+from backend.audit.chain import Seal, read_seals
 from backend.audit.models import AuditEntry, AuditRemoval
 from backend.audit.removal import Due, NotAsSealed, TooFewYears, removal_due, removal_run
 from backend.migration_safety.scratch import Scratch, redirected
@@ -307,6 +308,20 @@ def test_the_command_counts_then_removes_and_says_what_stays(trail: Trail, owner
     assert still == before
     assert before.keys() - trail.partitions().keys() == {"audit_entry_2020_03", "audit_entry_2020_04"}
     assert connections["owner"] is owner
+
+
+def test_a_month_does_not_go_while_the_trail_is_verified(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partition is gone for every snapshot, a certificate for none of before."""
+
+    def read_and_drop(connection: "psycopg.Connection[Any]") -> list[Seal]:
+        seals = read_seals(connection)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            trail.owner.execute(f"SET lock_timeout = '100ms'; {_DROP.format('audit_entry_2020_01')}".encode())
+        return seals
+
+    monkeypatch.setattr("backend.audit.verification.read_seals", read_and_drop)
+
+    assert trail.verify().damages == []
 
 
 def _forged(seq: int, before: bytes, *, seals: list[list[int]], id_to: str, removed_at: datetime.datetime) -> bytes:
