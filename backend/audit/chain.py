@@ -81,8 +81,12 @@ class Places:
 
     def __init__(self, seals: Sequence[Seal]) -> None:
         self._by_epoch: dict[int, list[Seal]] = {}
-        for seal in seals:
+        self._before: dict[int, Seal | None] = {}
+        for number, seal in enumerate(seals):
+            if seal.epoch not in self._by_epoch:
+                self._before[seal.epoch] = _before_cluster(seals[:number])
             self._by_epoch.setdefault(seal.epoch, []).append(seal)
+        self._before_others = _before_cluster(seals)
         self._ends = {epoch: [seal.xid_to for seal in found] for epoch, found in self._by_epoch.items()}
 
     def of(self, epoch: int, xid: int) -> Seal | None:
@@ -99,7 +103,18 @@ class Places:
         """The latest seal that was there before a transaction got its number, as far as the chain tells.
 
         The number came after the last seal before its own looked for what could be sealed; that was after the one
-        before that.
+        before that. In another cluster the database began with the seals of the one before.
         """
         place = bisect_right(self._ends.get(epoch, []), xid)
-        return self._by_epoch[epoch][place - 2] if place > 1 else None
+        return self._by_epoch[epoch][place - 2] if place > 1 else self._before.get(epoch, self._before_others)
+
+
+def _before_cluster(seals: Sequence[Seal]) -> Seal | None:
+    """The last seal that was surely there when a cluster began, of those before its first.
+
+    The last of each of the clusters before may have been made in it, of what they left.
+    """
+    place = len(seals) - 1
+    while place > 0 and seals[place - 1].epoch != seals[place].epoch:
+        place -= 1
+    return seals[place - 1] if place > 0 else None

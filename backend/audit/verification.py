@@ -85,6 +85,7 @@ def verify(
 
 def _chain(seals: Sequence[Seal]) -> Iterator[Damage]:
     before: Seal | None = None
+    ends: dict[int, int] = {}  # no transaction lies between two seals of a cluster
     for seal in seals:
         expected = before.seq + 1 if before else 1
         if seal.seq != expected:
@@ -93,16 +94,11 @@ def _chain(seals: Sequence[Seal]) -> Iterator[Damage]:
             yield Damage(seal.seq, f"{seal.place} does not follow from the seal before it")
         if seal.hash != seal.own_hash() or seal.root != seal.own_root():
             yield Damage(seal.seq, f"{seal.place} was changed")
-        elif seal.entries != sum(number for number, _ in seal.roots.values()) or not _follows(seal, before):
+        elif seal.entries != sum(number for number, _ in seal.roots.values()) or (
+            seal.seq == expected and seal.xid_from != ends.get(seal.epoch, 0)
+        ):
             yield Damage(seal.seq, f"{seal.place} leaves entries out")
-        before = seal
-
-
-def _follows(seal: Seal, before: Seal | None) -> bool:
-    """Whether no transaction lies between two seals; in another cluster they are counted anew."""
-    if before is None or before.epoch != seal.epoch:
-        return seal.xid_from == 0
-    return seal.xid_from == before.xid_to or before.seq + 1 != seal.seq  # a missing one is told already
+        before, ends[seal.epoch] = seal, seal.xid_to
 
 
 def _published(seals: Sequence[Seal], published: Iterable[tuple[int, str]]) -> Iterator[Damage]:

@@ -170,6 +170,61 @@ def test_after_a_restore_into_another_cluster_the_chain_goes_on(trail: Trail) ->
     assert (trail.verify().entries, trail.verify().damages) == (10, [])
 
 
+def _in_cluster(trail: Trail, epoch: int | None, *codes: str) -> None:
+    """What is written from now on is by another cluster; None: by this one."""
+    body = "SELECT system_identifier FROM pg_control_system()" if epoch is None else f"SELECT {epoch}::bigint"
+    text = f"CREATE OR REPLACE FUNCTION audit_epoch() RETURNS bigint LANGUAGE sql AS '{body}'"
+    trail.owner.execute(text.encode())
+    trail.act(FIRST, *codes)
+
+
+def test_what_a_cluster_left_that_never_sealed_is_sealed_by_the_next(trail: Trail) -> None:
+    _in_cluster(trail, 42, "e", "f")
+    _in_cluster(trail, 41, "g")
+
+    sealed = [trail.seal() for _ in range(3)]
+
+    assert [list(one) for one in sealed] == [[4], [5], []]
+    assert trail.app.execute("SELECT epoch, entries FROM audit_seal WHERE seq > 3").fetchall() == [(42, 2), (41, 1)]
+    assert (trail.verify().entries, trail.verify().damages) == (11, [])
+
+
+def test_the_first_seal_of_all_is_of_what_another_cluster_left(database: str) -> None:
+    with scratch_database() as name:
+        trail = Trail(name)
+        _in_cluster(trail, 42, "a")
+
+        assert [list(trail.seal()) for _ in range(3)] == [[1], [2], []]
+
+        assert (trail.verify().entries, trail.verify().damages) == (3, [])
+        trail.close()
+
+
+def test_back_in_a_cluster_the_chain_goes_on_where_that_was(trail: Trail) -> None:
+    """As after a failover by a dump, and a return by another."""
+    _in_cluster(trail, 42, "e")
+    assert list(trail.seal()) == [4]
+    _in_cluster(trail, None, "f")
+    assert list(trail.seal()) == [5]
+    trail.act(FIRST, "g")
+    assert list(trail.seal()) == [6]
+
+    assert (trail.verify().entries, trail.verify().damages) == (11, [])
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_entry_of_another_cluster_is_no_older_than_the_seals_before_it(trail: Trail, sealed: bool) -> None:
+    """Its transactions are numbered anew, so that those of this one do not tell."""
+    _in_cluster(trail, 42, "e")
+    trail.spoil("UPDATE audit_entry SET at = at - interval '1 day' WHERE epoch = 42")
+    if sealed:
+        trail.seal()
+
+    damages = [damage.what for damage in trail.verify().damages]
+
+    assert any(what.endswith("is dated before it") and "written after seal 2" in what for what in damages)
+
+
 def test_two_sealers_at_once_make_one_seal(trail: Trail) -> None:
     trail.act(FIRST, "e")
     with trail.app.transaction():
