@@ -58,8 +58,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @classmethod
     def normalize_username(cls, username: str) -> str:
-        """The address as it is kept, so that no two accounts differ in case alone; Django's forms ask for it too."""
-        return username.strip().casefold()
+        """The address as it is kept, so that no two accounts differ in case alone; Django's forms ask for it too.
+
+        Letters that are the same to Unicode are one, as they are to Django's form: else attempts would be of others.
+        """
+        return super().normalize_username(username).strip().casefold()
 
 
 class Identity(models.Model):
