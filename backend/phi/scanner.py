@@ -1,23 +1,44 @@
 """What identifies a person in a text, and the text without it. Whether such a text is taken is decided elsewhere."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from backend.phi import names
 from backend.phi.patterns import E_MAIL, PATTERNS, Identifier, names_a_provider
 
 REMEMBERED = 2_000  # texts; payers, rules and tools repeat from row to row
-# Typographic dashes, blanks and apostrophes, each by one plain character, so that places in the text stay.
-_PLAIN = str.maketrans(
-    {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
-        **dict.fromkeys("\xa0\u2007\u2009\u202f", " "),
-        **dict.fromkeys("\u2018\u2019", "'"),
-    }
-)
 _MONTH_OR_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])?")
+_UNSEEN = "\u200b"
+
+
+class _Plain(dict[int, str]):
+    """Each character as the expressions know it: typographic dashes, blanks and apostrophes, digits and letters of any
+    width or script. What cannot be seen, which texts carry along from pages and messengers, is one character.
+    """
+
+    _KNOWN: ClassVar[dict[str, str]] = {"\u2212": "-", "\u2043": "-", "\u2018": "'", "\u2019": "'"}
+    _BY_CATEGORY: ClassVar[dict[str, str]] = {
+        "Pd": "-",
+        "Zs": " ",
+        "Zl": "\n",
+        "Zp": "\n",
+        **dict.fromkeys(("Cf", "Mn"), _UNSEEN),
+    }
+
+    def __missing__(self, code: int) -> str:
+        one = chr(code)
+        plain = self._KNOWN.get(one) or self._BY_CATEGORY.get(unicodedata.category(one))
+        if plain is None:
+            same = unicodedata.normalize("NFKC", one)
+            plain = str(unicodedata.decimal(one, "")) or (same if len(same) == 1 else one)
+        self[code] = plain
+        return plain
+
+
+_PLAIN = _Plain()
 
 
 class Hit(NamedTuple):
@@ -38,12 +59,21 @@ def scan(text: str, *, with_names: bool = True) -> tuple[Hit, ...]:
 
 @lru_cache(REMEMBERED)
 def _scan(text: str, with_names: bool) -> tuple[Hit, ...]:
-    plain = text.translate(_PLAIN)
-    found = list(_finds(plain, with_names))
+    plain = text if text.isascii() else text.translate(_PLAIN)
+    found = list(_reads(plain.replace(_UNSEEN, " "), with_names))
+    if _UNSEEN in plain:  # parts words, or stands in the middle of one
+        places = [place for place, one in enumerate(plain) if one != _UNSEEN]
+        within = _reads(plain.replace(_UNSEEN, ""), with_names)
+        found += (hit._replace(start=places[hit.start], end=places[hit.end - 1] + 1) for hit in within)
+    return _apart(found)
+
+
+def _reads(plain: str, with_names: bool) -> Iterator[Hit]:
+    """What is found in plain characters; finds may overlap."""
+    yield from _finds(plain, with_names)
     if "_" in plain:  # joins words in names of files, keys and programs; in an address of e-mail it is a letter
         words = plain.replace("_", " ")
-        found += (hit for hit in _finds(words, with_names) if not _is_of_a_program(plain, hit))
-    return _apart(found)
+        yield from (hit for hit in _finds(words, with_names) if not _is_of_a_program(plain, hit))
 
 
 def _finds(plain: str, with_names: bool) -> Iterator[Hit]:

@@ -73,6 +73,23 @@ def test_redaction_leaves_nothing_of_what_was_found() -> None:
     assert scan(clean) == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("it is 219\u200b-09-\u00ad9999.", "it is [SSN]."),
+        ("ssn\u200b219099999", "ssn\u200b[SSN]"),
+        ("\uff12\uff11\uff19\uff0d\uff10\uff19\uff0d\uff19\uff19\uff19\uff19", "[SSN]"),
+        ("219\u200109\u20019999", "[SSN]"),
+        ("1EG4\u2060-TE5-MK73\ufe0f", "[MBI]\ufe0f"),
+        ("Patient\u200b John\u200bSmith", "Patient\u200b [NAME]"),
+        ("\ufeffjohn.smith\uff20example.com", "\ufeff[EMAIL]"),
+        ("MRN \u0661\u0662\u0663\u0664\u0665\u0666", "MRN [RECORD NUMBER]"),
+    ],
+)
+def test_no_width_and_nothing_unseen_hides_an_identifier(text: str, kept: str) -> None:
+    assert redacted(text, scan(text)) == kept
+
+
 def test_overlapping_finds_are_one() -> None:
     text = "patient Roe, Jane"
 
