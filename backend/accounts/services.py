@@ -28,6 +28,7 @@ SECRET_BYTES = 32
 MAX_TOKEN_DAYS = 366
 NAME_LENGTH = 120
 _LARGEST_INTEGER = 2**31 - 1  # of a column
+_OF_A_MACHINE = "localtime"  # in the list of some systems; PostgreSQL does not know it
 
 
 def _name(text: str, what: str) -> str:
@@ -88,7 +89,7 @@ def organization_check(organization: Organization) -> None:
             BadSmallCellMinimum; the path is the name of the field.
     """
     organization.name = _name(organization.name, "name of an organization")
-    if organization.timezone not in zoneinfo.available_timezones():
+    if organization.timezone not in zoneinfo.available_timezones() - {_OF_A_MACHINE}:
         raise errors.BadTimezone(path=("timezone",))
     if not organization.retention_days > 0:
         raise errors.BadRetention(path=("retention_days",))

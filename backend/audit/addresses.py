@@ -13,10 +13,17 @@ _HOST_BITS = 64  # of IPv6: whoever has one address has all of its network
 _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::\d*)?|(\d+(?:\.\d+){3}):\d*")
 
 
-def without_port(address: str) -> str:
-    """The address of `IPv4:port`, `[IPv6]:port` or `[IPv6]`, as some proxies write it; other text as it is."""
-    found = _WITH_PORT.fullmatch(address)
-    return (found[1] or found[2]) if found else address
+def plain_address(text: str) -> str:
+    """The address of `IPv4:port`, `[IPv6]:port` or `[IPv6]`, as some proxies write it; other text as it is.
+
+    IPv4 as IPv6 has it, as a socket for both tells it, is plain IPv4.
+    """
+    found = _WITH_PORT.fullmatch(text)
+    address = (found[1] or found[2]) if found else text
+    try:
+        return str(getattr(ipaddress.ip_address(address), "ipv4_mapped", None) or address)
+    except ValueError:
+        return address
 
 
 def network_of(address: str) -> str:

@@ -17,7 +17,7 @@ gc.disable()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.config.settings")
 django_application = get_asgi_application()
 
-from backend.audit.addresses import without_port
+from backend.audit.addresses import plain_address
 from backend.core.errors import AppError
 from backend.db.reads import process_reads
 from backend.db.writes import WriteThreads
@@ -121,6 +121,8 @@ def behind_proxies(application: Any) -> Any:
         # Each connection has a port of its own: with it, one who tries passwords would be somebody else each time.
         if scope["type"] != "lifespan":
             scope = {**scope, "headers": [(name, _without_ports(name, value)) for name, value in scope["headers"]]}
+            if client := scope.get("client"):
+                scope["client"] = (plain_address(client[0]), client[1])
         await told(scope, receive, send)
 
     return wrapped
@@ -129,7 +131,7 @@ def behind_proxies(application: Any) -> Any:
 def _without_ports(name: bytes, value: bytes) -> bytes:
     if name != b"x-forwarded-for":
         return value
-    return ", ".join(without_port(one.strip()) for one in value.decode("latin1").split(",")).encode("latin1")
+    return ", ".join(plain_address(one.strip()) for one in value.decode("latin1").split(",")).encode("latin1")
 
 
 app = behind_proxies(Application())

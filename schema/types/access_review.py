@@ -19,6 +19,7 @@ from schema.relay.ids import encode_id
 from schema.scalars import BigIntValue
 
 _USUAL_DAYS = 30
+_FIRST_MOMENT = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
 class PeriodEndsFirst(BadUserInput):
@@ -121,7 +122,7 @@ def _period(wanted: AccessReviewFilter | None) -> tuple[datetime.datetime, datet
     ends_at = (wanted.to if wanted else None) or today + datetime.timedelta(days=1)
     begins_at = wanted.from_ if wanted else None
     if begins_at is None:
-        begins_at = ends_at - datetime.timedelta(days=_USUAL_DAYS)
+        begins_at = ends_at - min(datetime.timedelta(days=_USUAL_DAYS), ends_at - _FIRST_MOMENT)
     if not begins_at < ends_at:
         raise PeriodEndsFirst(path=("filter", "from"))
     days, limit = math.ceil((ends_at - begins_at) / datetime.timedelta(days=1)), settings.ENVIRONMENT.max_review_days

@@ -56,6 +56,7 @@ def test_the_database_holds_no_settings_that_nothing_could_work_with(organizatio
     [
         ({"name": "a\nb"}, errors.BadName),
         ({"timezone": "Mars/X"}, errors.BadTimezone),
+        ({"timezone": "localtime"}, errors.BadTimezone),  # of whom, and unknown to PostgreSQL
         ({"retention_days": 0}, errors.BadRetention),
         ({"fdr_q": 0.6}, errors.BadThreshold),
         ({"fdr_q": float("nan")}, errors.BadThreshold),

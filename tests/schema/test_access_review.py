@@ -180,6 +180,12 @@ async def test_a_period_that_cannot_be_reviewed_is_refused(api: Api, begins: str
     assert message in answer.errors[0]["message"]
 
 
+async def test_a_period_at_the_beginning_of_time_has_what_there_is_of_it(api: Api) -> None:
+    found = await api.data('{ accessReview(filter: { to: "0001-01-05T00:00:00Z" }) { from to } }')
+
+    assert found["accessReview"] == {"from": "0001-01-01T00:00:00Z", "to": "0001-01-05T00:00:00Z"}
+
+
 async def test_without_a_record_there_is_no_review(
     organization: Organization, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,15 @@ async def _status(app: GraphQLApp, address: str, secret: str, query: str = "{ vi
         return await client.post("/graphql", json={"query": query}, headers=headers)
 
 
-@pytest.mark.parametrize(("peer", "told"), [("10.1.2.3", "192.0.2.9"), ("10.2.0.1", "10.2.0.1")])
+@pytest.mark.parametrize(
+    ("peer", "told"),
+    [
+        ("10.1.2.3", "192.0.2.9"),
+        ("10.2.0.1", "10.2.0.1"),
+        ("::ffff:10.1.2.3", "192.0.2.9"),  # to a server that listens on ::
+        ("::ffff:10.2.0.1", "10.2.0.1"),
+    ],
+)
 async def test_the_proxies_that_are_trusted_say_whence_a_request_comes(
     monkeypatch: pytest.MonkeyPatch, peer: str, told: str
 ) -> None:
@@ -186,6 +194,7 @@ async def test_the_proxies_that_are_trusted_say_whence_a_request_comes(
         ("[2001:db8::1]:4711", "2001:db8::1"),
         ("[2001:db8::1]", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
+        ("192.0.2.9, ::ffff:10.1.0.5", "192.0.2.9"),
         ("unknown", "unknown"),
     ],
 )
