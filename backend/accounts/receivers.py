@@ -14,6 +14,7 @@ from django.utils import timezone
 from backend.accounts.authentication import memberships_of
 from backend.accounts.changes import administrator, changes_of
 from backend.accounts.models import Identity, User
+from backend.accounts.services import tokens_end
 from backend.accounts.sign_in import client_address, forgive, record_if_possible
 from backend.audit.door import IDENTITY_UNLINK, SIGN_IN, SIGN_OUT, account_change_record, sign_in_record
 from backend.audit.models import Outcome
@@ -56,7 +57,12 @@ def record_unlink(instance: Identity, **_: Any) -> None:
 
 @receiver(pre_save, sender=User, dispatch_uid="accounts.record_change")
 def record_change(instance: User, update_fields: Collection[str] | None = None, **_: Any) -> None:
-    """Records that password, address or rights of a person change, in the admin or by a command; none do without."""
+    """Records that password, address or rights of a person change, in the admin or by a command; none do without.
+
+    An account that is closed takes the tokens along that the person has made.
+    """
     if columns := changes_of(instance, update_fields):
         organizations = [organization for organization, _name, _role in memberships_of(instance.pk)]
         account_change_record(instance.pk, organizations, columns, by=administrator(), operator=os_operator())
+        if "is_active" in columns and not instance.is_active:
+            tokens_end(user_id=instance.pk, organizations=organizations, by=administrator())

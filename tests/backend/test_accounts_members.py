@@ -20,7 +20,7 @@ from backend.accounts.services import (
     token_create,
     user_ensure,
 )
-from backend.core.actor import Actor, Role
+from backend.core.actor import Actor, Right, Role
 from backend.core.errors import Forbidden, NotFound
 from backend.core.tenancy import acting_for
 
@@ -212,6 +212,55 @@ def test_members_of_another_organization_are_out_of_reach(
 
     assert roles(organization) == {"ann": "VIEWER"}
     assert roles(other_organization) == {}
+
+
+def _token(organization: Organization, user: User, scope: Right) -> str:
+    _, secret = token_create(
+        actor=Actor(organization_id=organization.id, role=Role.OWNER, user_id=user.id),
+        name=f"{scope} {user.id}",
+        role=Role.ADMIN if scope is Right.MEMBERS else Role.SERVICE,
+        scopes=[scope],
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    return secret
+
+
+def _is_good(secret: str) -> bool:
+    try:
+        return bool(authenticate_bearer(secret))
+    except errors.RevokedToken:
+        return False
+
+
+def test_who_may_do_less_leaves_no_token_that_may_do_more(organization: Organization, actor: Actor) -> None:
+    ann, bob = person(organization, "ann"), person(organization, "bob")
+    for user in (ann, bob):
+        member(organization, user, Role.OWNER)
+    secrets = [_token(organization, ann, one) for one in (Right.MEMBERS, Right.AGENTS_WRITE, Right.IMPORT)]
+    secrets.append(_token(organization, bob, Right.MEMBERS))
+
+    membership_set(actor=actor, user_id=ann.id, role=Role.ANALYST)
+
+    assert list(map(_is_good, secrets)) == [False, False, True, True]
+
+
+def test_who_is_made_inactive_leaves_no_token_anywhere(
+    organization: Organization, other_organization: Organization
+) -> None:
+    ann, bob = person(organization, "ann"), person(organization, "bob")
+    secrets = []
+    for one, user in ((organization, ann), (other_organization, ann), (organization, bob)):
+        member(one, user, Role.OWNER)
+        secrets.append(_token(one, user, Right.READ))
+    ann.name = "Ann"
+    ann.save()
+    before = list(map(_is_good, secrets))
+
+    ann.is_active = False
+    ann.save()
+
+    assert before == [True, True, True]
+    assert list(map(_is_good, secrets)) == [False, False, True]
 
 
 def test_who_is_a_member_no_more_leaves_no_token(
