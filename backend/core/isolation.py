@@ -48,8 +48,13 @@ SELECT c.relname::text FROM pg_class c
  ORDER BY 1
 """
 _POWERS = """
-SELECT p.rolname::text, p.rolsuper, p.rolbypassrls, p.rolcreaterole
+SELECT p.rolname::text, p.rolsuper, p.rolbypassrls, p.rolcreaterole, p.rolreplication,
+       p.rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
   FROM pg_roles p WHERE pg_has_role(%s, p.oid, 'MEMBER') ORDER BY 1
+"""
+# Of replicas ('R') they are off here, too.
+_TRIGGERS = """
+SELECT tgrelid, tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('D', 'R') ORDER BY 2
 """
 _FUNCTIONS = """
 SELECT p.proname::text FROM pg_proc p
@@ -76,7 +81,7 @@ class Isolation(NamedTuple):
 def check(rows: Rows, role: str) -> Isolation:
     """What the catalog says about the isolation of organizations from one another in what `role`, the server, may do.
 
-    SQL: 6.
+    SQL: 7.
     """
     tables = rows(_TABLES, [role, list(WITHOUT_ORGANIZATION), role, role])
     tenants = {oid: name for oid, name, has_organization, *_ in tables if has_organization}
@@ -86,6 +91,11 @@ def check(rows: Rows, role: str) -> Isolation:
         *_of_policies(tenants, rows(_POLICIES, [])),
         *(Violation(row[0], "refers to a row without its organization") for row in references if not row[3]),
         *(Violation(name, "is a view that is not security_invoker") for (name,) in rows(_VIEWS, [])),
+        *(
+            Violation(tenants[oid], f"has the trigger {name}, which is switched off")
+            for oid, name in rows(_TRIGGERS, [])
+            if oid in tenants
+        ),
         *_of_role(rows(_POWERS, [role])),
         *(
             Violation(name, "runs with its owner's rights and has no search_path of its own")
@@ -133,8 +143,9 @@ def _plain(expression: str | None) -> str:
 
 def _of_role(powers: list[tuple[Any, ...]]) -> list[Violation]:
     found = []
-    for name, is_superuser, bypasses, creates_roles in powers:
-        for power, holds in (("SUPERUSER", is_superuser), ("BYPASSRLS", bypasses), ("CREATEROLE", creates_roles)):
+    for name, *held in powers:
+        # Who replicates gets the log of all changes, who has files the tables themselves.
+        for power, holds in zip(("SUPERUSER", "BYPASSRLS", "CREATEROLE", "REPLICATION", "files"), held, strict=True):
             if holds:
                 found.append(Violation(name, f"is a role of the server and has {power}"))
     return found

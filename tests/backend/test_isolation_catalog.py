@@ -1,5 +1,6 @@
 """The catalog check of isolation: clean on what the migrations make, and red on every way to break it."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -93,6 +94,11 @@ SABOTAGE: dict[str, tuple[tuple[str, ...], tuple[str, ...], Violation]] = {
         ("DROP FUNCTION peek()",),
         Violation("peek", "runs with its owner's rights and has no search_path of its own"),
     ),
+    "trigger that is off": (
+        ("ALTER TABLE payer DISABLE TRIGGER payer_audit_update",),
+        ("ALTER TABLE payer ENABLE TRIGGER payer_audit_update",),
+        Violation("payer", "has the trigger payer_audit_update, which is switched off"),
+    ),
 }  # fmt: skip
 
 
@@ -137,6 +143,23 @@ def test_every_way_to_break_the_safety_is_found_by_name(scratch: str, name: str)
 
 def test_a_role_with_power_is_found(database: str) -> None:
     assert Violation("owner", "is a role of the server and has BYPASSRLS") in _violations(database, "owner")
+
+
+@pytest.mark.parametrize(
+    ("power", "name", "problem"),
+    [
+        ("ALTER ROLE {} REPLICATION", "{}", "is a role of the server and has REPLICATION"),
+        ("GRANT pg_read_server_files TO {}", "pg_read_server_files", "is a role of the server and has files"),
+        ("GRANT pg_execute_server_program TO {}", "pg_execute_server_program", "is a role of the server and has files"),
+    ],
+)
+def test_a_role_that_reads_past_every_table_is_found(database: str, power: str, name: str, problem: str) -> None:
+    role = server.database_name(f"reader_{uuid.uuid4().hex[:8]}")
+    execute(database, f"CREATE ROLE {role}", power.format(role))
+    try:
+        assert Violation(name.format(role), problem) in _violations(database, role)
+    finally:
+        execute(database, f"DROP ROLE {role}")
 
 
 def test_the_command_names_what_is_wrong_and_fails(scratch: str, monkeypatch: pytest.MonkeyPatch) -> None:
