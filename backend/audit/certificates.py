@@ -8,7 +8,7 @@ follows bounds its own. It excuses no entry that was sealed less than six years 
 
 import hashlib
 import json
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +16,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from backend.audit.chain import CLOCK, Places, Seal
+from backend.audit.chain import CLOCK
+from backend.audit.places import Places
 
 LEAST_YEARS = 6  # 45 CFR 164.316(b)(2)(i)
 REMOVAL = "audit.remove"
@@ -113,7 +114,7 @@ def _json(stored: Any) -> Any:
     return json.loads(stored) if isinstance(stored, str) else stored
 
 
-def read_removed(connection: "Connection[Any]", seals: Sequence[Seal]) -> tuple[Removed, list[tuple[int, str]]]:
+def read_removed(connection: "Connection[Any]", places: Places) -> tuple[Removed, list[tuple[int, str]]]:
     """What the certificates that are to be believed excuse; the others, each with the first seal that it is about.
 
     SQL: 3.
@@ -122,7 +123,7 @@ def read_removed(connection: "Connection[Any]", seals: Sequence[Seal]) -> tuple[
     certificates = read_certificates(connection)
     connection.execute("SELECT set_config('app.organization_id', %s, true)", [NOBODY])
     told = {bytes(digest): (epoch, int(xid)) for digest, epoch, xid in connection.execute(_ENTRIES, [NOBODY, REMOVAL])}
-    judge, hashes = _Judge(seals, told), [b"", *(own for _, own in certificates)]
+    judge, hashes = _Judge(places, told), [b"", *(own for _, own in certificates)]
     # From the last one on: what an earlier one says can rest on those that follow it.
     for number in range(len(certificates), 0, -1):
         certificate, own = certificates[number - 1]
@@ -143,9 +144,8 @@ def _first(certificate: Certificate) -> int:
 class _Judge:
     """Holds certificates against the trail and the seals, the last one first."""
 
-    def __init__(self, seals: Sequence[Seal], told: Mapping[bytes, tuple[int, int]]) -> None:
-        self._seals, self._told, self._places = seals, told, Places(seals)
-        self._numbers = [seal.seq for seal in seals]
+    def __init__(self, places: Places, told: Mapping[bytes, tuple[int, int]]) -> None:
+        self._places, self._told = places, told
         self._next: datetime | None = None  # when the one that follows was made
         self._gone_before = 0  # by those that follow: entries of earlier months have gone
 
@@ -162,16 +162,19 @@ class _Judge:
         elif at >= self._gone_before:
             return "has no entry in the trail"
         youngest, ends = _microseconds(years_before(certificate.removed_at, LEAST_YEARS)), _time(certificate.id_to)
-        if ends > youngest or any(seal.moment > youngest for seal in self._about(certificate)):
+        if ends > youngest or any(moment > youngest for moment in self._about(certificate)):
             return f"is about entries that were sealed less than {LEAST_YEARS} years before it"
         self._next, self._gone_before = certificate.removed_at, max(self._gone_before, ends)
         return ""
 
-    def _about(self, certificate: Certificate) -> Iterator[Seal]:
-        """The seals that it excuses something of: each has one certificate, but for those at the turn of a month."""
+    def _about(self, certificate: Certificate) -> Iterator[int]:
+        """When the seals were made that it excuses something of.
+
+        Each has one certificate, but for those at the turn of a month.
+        """
         parts = [(int(seq), int(seq)) for seq in certificate.leaves]
         for first, last in (*certificate.seals, *parts):
-            yield from self._seals[bisect_left(self._numbers, first) : bisect_right(self._numbers, last)]
+            yield from self._places.moments(first, last)
 
 
 def _microseconds(moment: datetime) -> int:

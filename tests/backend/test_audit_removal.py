@@ -313,11 +313,11 @@ def test_the_command_counts_then_removes_and_says_what_stays(trail: Trail, owner
 def test_a_month_does_not_go_while_the_trail_is_verified(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     """A partition is gone for every snapshot, a certificate for none of before."""
 
-    def read_and_drop(connection: "psycopg.Connection[Any]") -> list[Seal]:
-        seals = read_seals(connection)
+    def read_and_drop(connection: "psycopg.Connection[Any]") -> Iterator[Seal]:
+        seals = list(read_seals(connection))
         with pytest.raises(psycopg.errors.LockNotAvailable):
             trail.owner.execute(f"SET lock_timeout = '100ms'; {_DROP.format('audit_entry_2020_01')}".encode())
-        return seals
+        return iter(seals)
 
     monkeypatch.setattr("backend.audit.verification.read_seals", read_and_drop)
 
