@@ -29,7 +29,7 @@ from backend.audit.certificates import (
 from backend.audit.chain import ENTRY_TEXT, Seal, read_seals
 from backend.audit.models import AuditEntry, AuditRemoval
 from backend.audit.places import Mark, Places
-from backend.core.errors import BadUserInput, Unavailable
+from backend.core.errors import BadUserInput, Conflict, Unavailable
 from backend.migration_safety.locking import LOCK_TIMEOUT_MS, with_retries
 
 Progress = Callable[[int], None]  # entries verified so far
@@ -46,6 +46,10 @@ _OF_SEAL = (
 
 class TooFewYears(BadUserInput):
     """Audit entries are kept for at least {least} years."""
+
+
+class AlreadyRemoved(Conflict):
+    """{part} was removed by another run."""
 
 
 class NotAsSealed(Unavailable):
@@ -110,6 +114,7 @@ def removal_run(
     tried again.
 
     Raises:
+        AlreadyRemoved: it is gone since it was found to be due.
         NotAsSealed: it stays.
         LocksNotToBeHad: other transactions held the locks at every attempt; it stays.
     SQL: About 15, 1 per 5,000 seals, and 1 for each seal that holds other entries too.
@@ -118,6 +123,8 @@ def removal_run(
     with transaction.atomic(using=owner.alias):
         connection = owner.connection
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_ONE_AT_A_TIME])
+        if all(part != due.part for part, _ in connection.execute(_PARTITIONS).fetchall()):
+            raise AlreadyRemoved(part=due.part)
         # From here on nothing is added; whoever reads goes on.
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(due.part)))
         account = _account(connection, due, progress)

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from backend.audit.certificates import NOBODY, REMOVAL, Certificate, years_before
 from backend.audit.chain import Seal, read_seals
 from backend.audit.models import AuditEntry, AuditRemoval
-from backend.audit.removal import Due, NotAsSealed, TooFewYears, removal_due, removal_run
+from backend.audit.removal import AlreadyRemoved, Due, NotAsSealed, TooFewYears, removal_due, removal_run
 from backend.migration_safety.scratch import Scratch, redirected
 from tests import server
 from tests.scratch import scratch_database
@@ -170,7 +170,7 @@ def _as_if_later(trail: Trail, owner: BaseDatabaseWrapper, shift: str) -> None:
     """It is so much later for everybody, for whoever removes too."""
     trail.at(shift)
     text = (
-        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+        "CREATE OR REPLACE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
         f" AS $$ SELECT pg_catalog.clock_timestamp() + interval '{shift}' $$"
     )
     trail.owner.execute(text.encode())
@@ -308,6 +308,30 @@ def test_the_command_counts_then_removes_and_says_what_stays(trail: Trail, owner
     assert still == before
     assert before.keys() - trail.partitions().keys() == {"audit_entry_2020_03", "audit_entry_2020_04"}
     assert connections["owner"] is owner
+
+
+def test_a_month_that_another_run_has_removed_is_said_to_be_gone(trail: Trail, owner: BaseDatabaseWrapper) -> None:
+    due = _due(trail)["audit_entry_2020_01"]
+    removal_run(owner, due, operator="op")
+
+    with pytest.raises(AlreadyRemoved, match="audit_entry_2020_01 was removed by another run"):
+        removal_run(owner, due, operator="op")
+
+    assert trail.rows("SELECT count(*) FROM audit_removal") == [(1,)]
+
+
+def test_what_is_past_its_time_is_told_by_the_clock_that_dates_certificates(
+    trail: Trail, owner: BaseDatabaseWrapper
+) -> None:
+    told = StringIO()
+    _as_if_later(trail, owner, "-3 months")
+
+    call_command("audit_retention", dry_run=True, stdout=told)
+
+    assert "audit_entry_2020_01" in told.getvalue()
+    _as_if_later(trail, owner, "-7 years")
+    call_command("audit_retention", dry_run=True, stdout=told)
+    assert told.getvalue().endswith("no month is past its time\n")
 
 
 def test_a_month_does_not_go_while_the_trail_is_verified(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:

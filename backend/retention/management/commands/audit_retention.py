@@ -1,6 +1,5 @@
 """`manage.py audit_retention [--dry-run]`: removes the months of the audit trail that are past their time."""
 
-from datetime import UTC, datetime
 from typing import IO, Any, cast
 
 from django.conf import settings
@@ -41,9 +40,9 @@ class Command(BaseCommand):
         table, refusals = Table("partition", "entries", "past their time" if dry_run else "certificate"), list[str]()
         columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed} entries"), TimeElapsedColumn())
         try:
-            found = removal_due(
-                owner.connection, years=settings.ENVIRONMENT.retention_audit_years, now=datetime.now(UTC)
-            )
+            # The clock that certificates are dated by: months of another one's past would be gone, and not certified.
+            now = owner.connection.execute("SELECT clock_timestamp()").fetchone()[0]
+            found = removal_due(owner.connection, years=settings.ENVIRONMENT.retention_audit_years, now=now)
             with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
                 for due in found:
                     try:
