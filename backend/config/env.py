@@ -306,7 +306,9 @@ def _is_loopback(host: str | None) -> bool:
 
 def _check_default_keys(settings: Environment) -> None:
     keys = {"secret_key": [settings.secret_key], "claim_key": [settings.claim_key]}
-    for name, values in {**keys, "secret_key_fallbacks": settings.secret_key_fallbacks.split()}.items():
+    keys |= {"secret_key_fallbacks": settings.secret_key_fallbacks.split()}
+    keys |= {"claim_keys": [key for key_id, key in settings.claim_keyring.items() if key_id != FIRST_KEY_ID]}
+    for name, values in keys.items():
         if any(value == DEVELOPMENT_SECRET or len(value) < MIN_KEY_LENGTH for value in values):
             raise DefaultKey(name=PREFIX + name.upper())
 

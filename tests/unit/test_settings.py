@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.config.databases import databases, from_url
-from backend.config.env import BadSetting, DefaultKey, read_environment
+from backend.config.env import DEVELOPMENT_SECRET, BadSetting, DefaultKey, read_environment
 
 KEYS = {"DRIFTGRAPH_SECRET_KEY": "s" * 40, "DRIFTGRAPH_CLAIM_KEY": "c" * 40}
 
@@ -76,8 +76,13 @@ def test_a_bad_value_is_told_what_it_must_be(name: str, value: str, reason: str)
 
 @pytest.mark.parametrize(
     "source",
-    [{}, {"DRIFTGRAPH_SECRET_KEY": "s" * 40}, {**KEYS, "DRIFTGRAPH_CLAIM_KEY": "short"}],
-    ids=["both", "claim-key", "short"],
+    [
+        {},
+        {"DRIFTGRAPH_SECRET_KEY": "s" * 40},
+        {**KEYS, "DRIFTGRAPH_CLAIM_KEY": "short"},
+        {**KEYS, "DRIFTGRAPH_CLAIM_KEYS": f"2={DEVELOPMENT_SECRET}"},
+    ],
+    ids=["both", "claim-key", "short", "further"],
 )
 def test_production_refuses_default_keys(source: dict[str, str]) -> None:
     with pytest.raises(DefaultKey):
