@@ -7,8 +7,9 @@ from typing import Any
 from django.db import Error
 from django.utils import timezone
 
+from backend.accounts.models import Organization
 from backend.audit.models import Outcome
-from backend.audit.reads import AccountNotWritten
+from backend.audit.reads import AccountNotWritten, PurposeMissing
 from backend.audit.services import record
 from backend.claims.loading import LoadResult
 from backend.claims.models import ENDED_WITHOUT_ROWS, BatchKind, BatchStatus, Claim, ImportBatch, OutcomeCount
@@ -92,22 +93,28 @@ def batch_dry_run_record(actor: Actor, batch: ImportBatch) -> None:
     """Records that a dry run told which lines of a file are there already; after it, for all of it was rolled back.
 
     Raises:
-        AccountNotWritten: nothing of the dry run may be told.
+        AccountNotWritten, PurposeMissing: nothing of the dry run may be told.
 
-    SQL: BEGIN, 1 for the organization, 1, COMMIT.
+    SQL: BEGIN, 1 for the organization, 1, COMMIT; 1 more of claims without a purpose.
     """
     counts = batch.kind == BatchKind.OUTCOME_COUNTS
+    lacks_purpose = False
     try:
         with write(actor):
+            if not counts and not actor.purpose:
+                lacks_purpose = Organization.objects.filter(id=actor.organization_id, purpose_required=True).exists()
             record(
                 actor=actor,
                 action=AuditAction.DRY_RUN,
                 object_type=(OutcomeCount if counts else Claim)._meta.db_table,
                 object_count=batch.rows_total,
+                outcome=Outcome.DENIED if lacks_purpose else Outcome.OK,
                 claim_level=not counts,
             )
     except Error as error:
         raise AccountNotWritten from error
+    if lacks_purpose:
+        raise PurposeMissing
 
 
 def today() -> date:

@@ -138,6 +138,7 @@ def import_file(
         KindMismatch: The content is not of the declared kind.
         IdentifiesPerson: The file's name or a header does, and the organization refuses that.
         AccountNotWritten: The audit trail takes no entry of a dry run.
+        PurposeMissing: The organization wants to know what a dry run is for.
 
     SQL: about 35, whatever the number of rows.
     """

@@ -1,5 +1,6 @@
 """Files through the API: claims as CSV and X12, the same file twice, refused files, rollback, mapping, detection."""
 
+import dataclasses
 import datetime
 import uuid
 from pathlib import Path
@@ -99,6 +100,26 @@ async def test_a_dry_run_is_recorded_since_it_tells_which_lines_there_are(
 
     assert again["importBatch"]["rowsDuplicate"] == 3
     assert await in_thread(entries) == [("claims.import_dry_run", "claim", 3, True, "OK", "r1")]
+
+
+async def test_a_dry_run_needs_a_purpose_where_claim_lines_do(
+    api: Api, organization: Organization, tmp_path: Path
+) -> None:
+    await in_thread(lambda: Organization.objects.filter(id=organization.id).update(purpose_required=True))
+    who = Actor(organization_id=organization.id, role=Role.ANALYST, user_id=uuid.uuid4())
+    asked = {"input": {"file": _upload(tmp_path, HEADER + _rows(3)), "dryRun": True}}
+
+    without = await api.as_(who)(IMPORT, **asked)
+    given = await api.as_(dataclasses.replace(who, purpose="PAYMENT"))(IMPORT, **asked)
+
+    def entries() -> list[tuple[Any, ...]]:
+        with acting_for(organization.id):
+            found = AuditEntry.objects.filter(action="claims.import_dry_run").order_by("id")
+            return list(found.values_list("outcome", "purpose"))
+
+    assert (without.codes, "rowsAccepted" in str(without.data)) == (["FORBIDDEN"], False)
+    assert (given.codes, given.data["claimsImport"]["importBatch"]["rowsAccepted"]) == ([], 3)
+    assert await in_thread(entries) == [("DENIED", ""), ("OK", "PAYMENT")]
 
 
 async def test_a_dry_run_tells_nothing_without_its_entry(api: Api, database: str, tmp_path: Path) -> None:
