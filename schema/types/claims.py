@@ -14,13 +14,14 @@ from backend.payers.models import Payer as PayerRow
 from backend.payers.models import ProcedureCode as ProcedureCodeRow
 from backend.payers.models import ProcedureGroup as ProcedureGroupRow
 from schema.declarations import Conversion
-from schema.declare import child_page, column, global_id, hexadecimal, money, orders, to_one
+from schema.declare import child_page, column, figure, global_id, hexadecimal, money, orders, suppressed, to_one
 from schema.phi import PhiKind
 from schema.relay.connection import Connection
 from schema.relay.keyset import Order
 from schema.relay.node import Node
 from schema.relay.pages import ListSource
 from schema.scalars import BigIntValue
+from schema.small_cells import Cells
 from schema.types.payers import Payer, ProcedureCode, ProcedureGroup
 
 IMPORTS_READ = frozenset({Right.READ, Right.IMPORT})
@@ -52,6 +53,7 @@ BATCH_ISSUES = ListSource(
 )
 
 
+BATCH_CELLS = Cells(("rows_total",))  # the dates of a file of one row are those of a claim
 _STEM = Conversion(lambda name: name.split(".")[0], lambda name: f"split_part({name}, '.', 1)")
 
 
@@ -72,11 +74,16 @@ class ImportBatch(Node):
     rows_updated: int = column("Rows that became a newer version of a known claim line.", "rows_updated")
     rows_rejected: int = column("Rows that were left out.", "rows_rejected")
     rows_warned: int = column("Rows that were taken with a doubt.", "rows_warned")
-    date_min: datetime.date | None = column(
-        "Earliest date in the file: of submission or decision, or the start of a period; null without one.", "date_min"
+    suppressed: bool = suppressed(BATCH_CELLS)
+    date_min: datetime.date | None = figure(
+        "Earliest date in the file: of submission or decision, or the start of a period; null without one.",
+        "date_min",
+        BATCH_CELLS,
     )
-    date_max: datetime.date | None = column(
-        "Latest date in the file: of submission or decision, or the end of a period; null without one.", "date_max"
+    date_max: datetime.date | None = figure(
+        "Latest date in the file: of submission or decision, or the end of a period; null without one.",
+        "date_max",
+        BATCH_CELLS,
     )
     created_at: datetime.datetime = column("When the file was received.", "created_at")
     finished_at: datetime.datetime | None = column("When the import ended; null while it runs.", "finished_at")

@@ -1,6 +1,7 @@
 """Small cells: which figures a viewer does not see, by every way of execution, and that everybody else does."""
 
 import dataclasses
+import datetime
 from typing import Any
 
 import pytest
@@ -200,6 +201,30 @@ async def test_the_smallest_count_of_an_organization_governs_the_evidence_of_eve
         if hides
         else whole
     )
+
+
+BATCHES = "{ importBatches { nodes { rowsTotal suppressed dateMin dateMax } } }"
+
+
+@pytest.mark.parametrize(
+    ("rows", "role", "hidden"), [(10, Role.VIEWER, True), (11, Role.VIEWER, False), (1, Role.ANALYST, False)]
+)
+async def test_the_dates_of_a_file_of_a_few_claims_are_hidden(
+    organization: Organization, api: Api, rows: int, role: Role, hidden: bool
+) -> None:
+    """They are the dates of a claim."""
+    day = datetime.date(2026, 3, 2)
+
+    def load() -> None:
+        with acting_for(organization.id):
+            make.batch(organization, rows_total=rows, date_min=day, date_max=day)
+
+    await in_thread(load)
+
+    [found] = (await _as(api, organization, role).data(BATCHES))["importBatches"]["nodes"]
+
+    shown = None if hidden else day.isoformat()
+    assert found == {"rowsTotal": rows, "suppressed": hidden, "dateMin": shown, "dateMax": shown}
 
 
 async def test_a_smaller_one_than_the_servers_does_not_count(organization: Organization, api: Api) -> None:
