@@ -21,7 +21,7 @@ from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.accounts.signals import organization_created
 from backend.audit.door import ACCOUNT_CHANGE
 from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role, SmallCells
-from backend.core.errors import NotFound
+from backend.core.errors import Forbidden, NotFound
 from backend.core.tenancy import acting_for, write
 from backend.detection.config import LARGEST_Q
 
@@ -215,9 +215,16 @@ def token_revoke(*, actor: Actor, token_id: uuid.UUID) -> ApiToken:
 
 
 def _lock_members(actor: Actor) -> dict[uuid.UUID, Membership]:
-    """The memberships by user, with every other change of members waiting: two owners must not leave at once."""
+    """The memberships by user, with every other change of members waiting: two owners must not leave at once.
+
+    Raises: Forbidden, if the actor has another role by now; OrganizationEnds.
+    """
     organization_open(actor.organization_id)
-    return {membership.user_id: membership for membership in Membership.objects.all()}
+    found = {membership.user_id: membership for membership in Membership.objects.all()}
+    own = found.get(actor.user_id) if actor.user_id else None
+    if own is not None and own.role != actor.role:
+        raise Forbidden
+    return found
 
 
 def _check_owners(actor: Actor, members: dict[uuid.UUID, Membership], user_id: uuid.UUID, role: Role | None) -> None:

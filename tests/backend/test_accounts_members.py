@@ -244,6 +244,23 @@ def test_who_may_do_less_leaves_no_token_that_may_do_more(organization: Organiza
     assert list(map(_is_good, secrets)) == [False, False, True, True]
 
 
+def test_a_role_that_was_lost_on_the_way_counts_no_more(organization: Organization) -> None:
+    """Pages learn the role when they begin; whoever takes it away may be done by the time that something is written."""
+    ann, bob = person(organization, "ann"), person(organization, "bob")
+    member(organization, ann, Role.VIEWER)
+    stale = Actor(organization_id=organization.id, role=Role.OWNER, user_id=ann.id)
+
+    for act in (
+        lambda: _token(organization, ann, Right.READ),
+        lambda: membership_set(actor=stale, user_id=bob.id, role=Role.OWNER),
+        lambda: membership_remove(actor=stale, user_id=ann.id),
+    ):
+        with pytest.raises(Forbidden):
+            act()
+
+    assert roles(organization) == {"ann": "VIEWER"}
+
+
 def test_who_is_made_inactive_leaves_no_token_anywhere(
     organization: Organization, other_organization: Organization
 ) -> None:
