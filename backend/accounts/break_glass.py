@@ -1,6 +1,5 @@
 """Emergency access: how somebody who is no member gets to an organization's data, for a reason and a time."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,8 +9,8 @@ from backend.accounts import errors
 from backend.accounts.ending import organization_open
 from backend.accounts.free_text import Screen
 from backend.accounts.models import EmergencyAccess, Membership, Organization, User
-from backend.core.actor import Actor, Role
-from backend.core.operators import os_operator
+from backend.core.actor import Role
+from backend.core.operators import operator_actor
 from backend.core.tenancy import write
 
 REASON_LENGTH = (10, 500)  # characters
@@ -39,9 +38,7 @@ def glass_break(
         raise errors.BadHours(limit=limit, path=("hours",))
     if role is Role.SERVICE:
         raise errors.NotForPeople(path=("role",))
-    actor, operator = Actor.system(organization.id, "break_glass"), os_operator()
-    if operator:
-        actor = replace(actor, request_id=f"os:{operator}")
+    actor = operator_actor(organization.id, "break_glass")
     text = Screen(actor).of(text, "reason")
     with write(actor):
         organization_open(organization.id)

@@ -9,7 +9,9 @@ from django.core.management import CommandError, call_command
 from backend.accounts.authentication import authenticate_bearer
 from backend.accounts.models import Organization, User
 from backend.accounts.selectors import memberships_all, organization_named
+from backend.audit.models import AuditEntry
 from backend.core.actor import Right, Role
+from backend.core.operators import os_operator
 from backend.core.tenancy import acting_for
 
 
@@ -44,6 +46,14 @@ def test_the_secret_is_all_that_is_printed(organization: Organization) -> None:
     )
     assert "import, read" in remark
     assert secret not in remark
+
+
+def test_the_trail_tells_whose_account_made_a_token(organization: Organization) -> None:
+    run("token_create", "--organization", organization.name, "--name", "loader", "--scope", "read")
+
+    with acting_for(organization.id):
+        [entry] = AuditEntry.objects.filter(object_type="api_token", action="insert")
+        assert (entry.request_id, entry.purpose) == (f"os:{os_operator()}", "token_create")
 
 
 def test_the_longest_term_is_allowed_and_no_longer_one(organization: Organization) -> None:

@@ -8,8 +8,9 @@ from django.utils import timezone
 
 from backend.accounts.selectors import organization_named
 from backend.accounts.services import MAX_TOKEN_DAYS, token_create
-from backend.core.actor import SERVICE_SCOPES, Actor, Right, Role
+from backend.core.actor import SERVICE_SCOPES, Right, Role
 from backend.core.errors import AppError
+from backend.core.operators import operator_actor
 
 
 class Command(BaseCommand):
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         try:
             organization = organization_named(options["organization"])
             token, secret = token_create(
-                actor=Actor.system(organization.id, "token_create"),
+                actor=operator_actor(organization.id, "token_create"),
                 name=options["name"],
                 role=Role(options["role"]),
                 scopes=options["scope"],
