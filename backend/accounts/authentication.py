@@ -42,7 +42,9 @@ TOKEN_TEXT = f"(SELECT row(found, tenant)::text FROM {_TOKEN})"  # the same row 
 MEMBERSHIPS_SQL = "SELECT organization_id, organization_name, role FROM memberships_of(%s)"
 SESSION_SQL = "SELECT session_data FROM django_session WHERE session_key = %s AND expire_date > now()"
 PERSON_SQL = f"""
-SELECT person.password, person.is_superuser, found.organization_id, found.organization_name, found.role, tenant.*
+SELECT person.password,
+  person.is_superuser OR NOT EXISTS (SELECT FROM user_account_identity AS known WHERE known.user_id = person.id),
+  found.organization_id, found.organization_name, found.role, tenant.*
 FROM user_account AS person LEFT JOIN LATERAL memberships_of(person.id) AS found ON true {_OPTIONS}
 WHERE person.id = %s AND person.is_active
 """
@@ -177,7 +179,7 @@ def signed_in(row: Sequence[Any] | None) -> SignedIn:
 def actor_of_person(session: SignedIn, rows: Sequence[Sequence[Any]]) -> Actor:
     """The actor of a session by the rows of PERSON_SQL. A changed password or a deactivated account ends the session.
 
-    So does becoming a superuser, of a session that began at an OpenID provider.
+    A session that began at an OpenID provider is ended by becoming a superuser, too, and by the loss of the identity.
 
     Raises: SignedOut (Unauthenticated); NoMembership, NotAMember, OrganizationNotChosen (Forbidden).
     """

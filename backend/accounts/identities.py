@@ -17,16 +17,19 @@ BACKEND = "backend.accounts.identities.IdentityBackend"
 class IdentityBackend(ModelBackend):
     """What sessions name that began at a provider: they end where the settings name none any more.
 
-    A superuser's do too: what a provider said was enough for who the person was then.
+    A superuser's do too: what a provider said was enough for who the person was then. So do those of who has no
+    identity any more: whoever it was may not have been the person.
     """
 
     def authenticate(self, *_args: object, **_credentials: object) -> None:
         """Nobody: passwords are for Django's own backend."""
 
     def get_user(self, user_id: Any) -> Any:
-        """The person of a session, unless inactive or a superuser. SQL: 1."""
+        """The person of a session, unless inactive, a superuser or without an identity. SQL: 2."""
         user = super().get_user(user_id)
-        return None if user is not None and user.is_superuser else user
+        if user is None or user.is_superuser or not Identity.objects.filter(user_id=user.pk).exists():
+            return None
+        return user
 
 
 def person_of_identity(*, issuer: str, subject: str) -> User | None:

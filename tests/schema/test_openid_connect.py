@@ -189,6 +189,21 @@ def test_a_session_of_the_provider_ends_when_the_person_becomes_a_superuser(
     assert [error["extensions"]["code"] for error in told["errors"]] == ["UNAUTHENTICATED"]
 
 
+def test_a_session_of_the_provider_ends_when_the_identity_is_taken_away(
+    pair: Pair, browser: httpx.Client, ann: User
+) -> None:
+    """It may have been somebody else's."""
+    sign_in(browser)
+    before = is_signed_in(browser)
+    Identity.objects.get(user=ann).delete()
+
+    told = browser.post("/graphql", json=VIEWER, headers={"origin": pair.url}).json()
+    page = browser.get("/accounts/organization/")
+
+    assert (before, is_signed_in(browser), page.status_code) == (True, False, 302)
+    assert [error["extensions"]["code"] for error in told["errors"]] == ["UNAUTHENTICATED"]
+
+
 def test_who_is_known_keeps_the_account_whatever_the_address(
     pair: Pair, browser: httpx.Client, organization: Organization, ann: User
 ) -> None:
