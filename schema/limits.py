@@ -24,6 +24,7 @@ from graphql import (
 from graphql.language import FloatValueNode, IntValueNode
 
 from backend.core.errors import BadUserInput, LimitExceeded
+from schema.footprint import unlink
 
 NUL = "\0"
 # What may be NUL, or a number that no double holds; documents without such text need not be walked for it.
@@ -75,6 +76,7 @@ def parsed(text: str) -> DocumentNode:
     limits = settings.ENVIRONMENT
     _within("The number of characters", len(text), limits.max_query_characters, "DRIFTGRAPH_MAX_QUERY_CHARACTERS")
     document = parse(text, max_tokens=limits.max_query_tokens)
+    unlink(document)
     if _SUSPECT.search(text):
         visit(document, _Literals())
     return document

@@ -77,11 +77,11 @@ async def operation_cost(
     values = _variables(variables)
     key = (document, variables, operation_name)
 
-    def work() -> tuple[int, list[Line]]:
-        return _results().get(key, lambda: _priced(schema, document, values, operation_name))
-
     # Validation can take long, and others are waiting for the event loop.
-    price, lines = await turns.run(party, work)
+    found = await turns.run(
+        party, lambda: _priced(schema, document, values, operation_name), unless=lambda: _results().peek(key)
+    )
+    price, lines = _results().get(key, lambda: found)
     limits = settings.ENVIRONMENT
     return OperationCost(
         requested=min(price, _LARGEST),
@@ -96,7 +96,6 @@ async def operation_cost(
 
 @cache
 def _results() -> LeastRecent[tuple[str, str | None, str | None], tuple[int, list[Line]]]:
-    """For the thread of turns alone."""
     return LeastRecent(_KEPT)
 
 

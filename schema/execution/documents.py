@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.conf import settings
 from graphql import (
@@ -23,6 +23,7 @@ from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, collect, conditions_of
 from schema.execution.turns import Party, Turns
+from schema.footprint import lighten
 from schema.limits import operation_of, parsed
 from schema.usage.coordinates import Usage, usage_of
 from schema.validity import problems
@@ -30,6 +31,7 @@ from schema.validity import problems
 OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
 _DOCUMENTS = 512
+_OF_STRANGERS = 16  # documents that nobody who is signed in has sent: a flood of them pushes out no others
 _SHORT = 200  # characters; what takes hardly more than a switch of threads
 _PRICED = 5  # characters of a document that is not known yet, for 1 of a budget
 _ERRORS = 10  # of validation; each may look for names that are alike among all of the schema
@@ -98,14 +100,28 @@ class Prepared:
         return Pricing(self.schema, self.operation, self.fragments, values).price()
 
 
+_Kept: TypeAlias = LeastRecent[tuple[str, str | None], Prepared]
+
+
+def _keeping(size: int) -> _Kept:
+    capacity = settings.ENVIRONMENT.document_cache_bytes * size // _DOCUMENTS
+    return LeastRecent(size, weight=lambda key: len(key[0]), capacity=capacity)
+
+
 @cache
-def _documents() -> LeastRecent[tuple[str, str | None], Prepared]:
-    return LeastRecent(_DOCUMENTS, weight=lambda key: len(key[0]), capacity=settings.ENVIRONMENT.document_cache_bytes)
+def _documents() -> _Kept:
+    return _keeping(_DOCUMENTS)
+
+
+@cache
+def _of_strangers() -> _Kept:
+    return _keeping(_OF_STRANGERS)
 
 
 def known(text: str, operation_name: str | None) -> Prepared | None:
     """The operation that is meant, if its text was prepared before and is valid."""
-    return _documents().peek((text, operation_name))
+    key = (text, operation_name)
+    return _documents().peek(key) or _of_strangers().peek(key)
 
 
 def price_of(text: str) -> int:
@@ -123,21 +139,31 @@ def prepare(text: str, operation_name: str | None) -> Prepared:
     return known(text, operation_name) or _kept(_prepare(text, operation_name), operation_name)
 
 
-async def prepared(text: str, operation_name: str | None, turns: Turns, party: Party) -> Prepared:
+async def prepared(
+    text: str, operation_name: str | None, turns: Turns, party: Party, *, is_trusted: bool = False
+) -> Prepared:
     """The same, without holding up others: a long text that is not known yet is looked at in a thread, in turn.
+
+    What who is not signed in sends, and is not trusted, is kept apart.
 
     Raises: as prepare.
     """
-    if len(text) <= _SHORT or known(text, operation_name) is not None:
-        return prepare(text, operation_name)
-    # Another may have sent the same meanwhile.
-    found = await turns.run(party, lambda: known(text, operation_name) or _prepare(text, operation_name))
-    return _kept(found, operation_name)
+    found = known(text, operation_name)
+    if found is None and len(text) <= _SHORT:
+        found = _prepare(text, operation_name)
+    if found is None:
+        # Another may have sent the same meanwhile.
+        found = await turns.run(
+            party, lambda: _prepare(text, operation_name), unless=lambda: known(text, operation_name)
+        )
+    return _kept(found, operation_name, _documents() if party.is_known or is_trusted else _of_strangers())
 
 
-def _kept(found: Prepared, operation_name: str | None) -> Prepared:
+def _kept(found: Prepared, operation_name: str | None, where: _Kept | None = None) -> Prepared:
     """The same; what is not valid is not kept, for then it would push out what is."""
-    return found if found.errors else _documents().get((found.text, operation_name), lambda: found)
+    if found.errors:
+        return found
+    return (_documents() if where is None else where).get((found.text, operation_name), lambda: found)
 
 
 def _prepare(text: str, operation_name: str | None) -> Prepared:
@@ -147,6 +173,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     errors = problems(schema, document, at_most=_ERRORS)
     if errors:
         return Prepared(schema, text, document, operation, fragments, errors, Conditions(), None)
+    lighten(document)
     return Prepared(
         schema,
         text,

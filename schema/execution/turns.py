@@ -1,4 +1,4 @@
-"""One thread for work that many ask for: who is signed in comes first, and nobody waits for all that another sent."""
+"""Threads for work that many ask for, one for who is signed in: there nobody waits for all that another sent."""
 
 import asyncio
 import heapq
@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 @cache
-def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="documents")
+def _thread(*, is_known: bool) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="documents" if is_known else "strangers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,46 +30,58 @@ class Party:
 class _Place:
     """A place in the queue; the smallest is next."""
 
-    is_unknown: bool
     ahead: int  # of the same party: the first of everybody come before the second of anybody
     number: int
     free: "asyncio.Future[None]" = field(compare=False)
 
 
 class Turns:
-    """Does one piece of work at a time, for one event loop."""
+    """Does one piece of work at a time for who is signed in, and one for who is not; for one event loop.
+
+    Work cannot be interrupted, so who is signed in would wait for what a stranger has begun.
+    """
 
     def __init__(self) -> None:
+        self._lanes = {is_known: _Lane(_thread(is_known=is_known)) for is_known in (True, False)}
+
+    async def run(self, party: Party, work: Callable[[], T], *, unless: Callable[[], T | None] = lambda: None) -> T:
+        """What the work gives, done in a thread when its turn has come, unless there is a result by then.
+
+        Who is cancelled leaves the queue; work that has begun is finished, and the next waits for its end.
+        """
+        return await self._lanes[party.is_known].run(party.key, work, unless)
+
+
+class _Lane:
+    """Who waits for one thread."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
         self._queue: list[_Place] = []
         self._pending: Counter[Hashable] = Counter()
         self._numbers = count()
         self._is_busy = False
 
-    async def run(self, party: Party, work: Callable[[], T]) -> T:
-        """What the work gives, done in the thread when its turn has come.
-
-        Who is cancelled leaves the queue; work that has begun is finished, and the next waits for its end.
-        """
-        place = _Place(
-            not party.is_known,
-            self._pending[party.key],
-            next(self._numbers),
-            asyncio.get_running_loop().create_future(),
-        )
-        self._pending[party.key] += 1
+    async def run(self, key: Hashable, work: Callable[[], T], unless: Callable[[], T | None]) -> T:
+        place = _Place(self._pending[key], next(self._numbers), asyncio.get_running_loop().create_future())
+        self._pending[key] += 1
         heapq.heappush(self._queue, place)
         self._call_next()
         try:
             await place.free
         except asyncio.CancelledError:
-            self._left(party, had_turn=not place.free.cancelled())
+            self._left(key, had_turn=not place.free.cancelled())
             raise
-        done = asyncio.get_running_loop().run_in_executor(_thread(), work)
-        done.add_done_callback(lambda _: self._left(party, had_turn=True))
-        return await asyncio.shield(done)
+        if (found := unless()) is not None:
+            self._left(key, had_turn=True)
+            return found
+        done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        result = asyncio.shield(done)  # before the next is called, which may have use for it
+        done.add_done_callback(lambda _: self._left(key, had_turn=True))
+        return await result
 
-    def _left(self, party: Party, *, had_turn: bool) -> None:
-        self._pending[party.key] -= 1
+    def _left(self, key: Hashable, *, had_turn: bool) -> None:
+        self._pending[key] -= 1
         self._pending += Counter()  # without those that have none
         if had_turn:
             self._is_busy = False

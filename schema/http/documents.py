@@ -10,6 +10,7 @@ from backend.core.least_recent import LeastRecent
 from schema.execution.trusted import document_id, trusted_documents
 
 _REMEMBERED = 512  # texts of automatic persisted queries; each has at most DRIFTGRAPH_MAX_QUERY_CHARACTERS
+_OF_STRANGERS = 32  # of those that only who is not signed in has sent: a flood of them pushes out no others
 _PREFIX = "sha256:"
 
 
@@ -46,6 +47,7 @@ class Documents:
 
     def __init__(self) -> None:
         self._sent: LeastRecent[str, str] = LeastRecent(_REMEMBERED)
+        self._sent_by_strangers: LeastRecent[str, str] = LeastRecent(_OF_STRANGERS)
 
     def text(self, query: str | None, named: str | None, persisted: str | None) -> str:
         """The text that is meant by `query`, by `documentId` or by the hash of Apollo's persistedQuery.
@@ -64,16 +66,16 @@ class Documents:
             raise NotTrusted
         return query
 
-    def remember(self, text: str, persisted: str | None) -> None:
-        """Nothing; a valid text can be asked for by its hash from here on."""
+    def remember(self, text: str, persisted: str | None, *, is_known: bool) -> None:
+        """Nothing; a valid text can be asked for by its hash from here on. Those of strangers are kept apart."""
         if persisted is not None and settings.ENVIRONMENT.documents == "automatic":
-            self._sent.get(persisted, lambda: text)
+            (self._sent if is_known else self._sent_by_strangers).get(persisted, lambda: text)
 
     def _known(self, trusted: Mapping[str, str], way: str, named: str | None, persisted: str | None) -> str:
         key = named.removeprefix(_PREFIX) if named is not None else persisted or ""
         found = trusted.get(key)
         if found is None and named is None and way == "automatic":
-            found = self._sent.peek(key)
+            found = self._sent.peek(key) or self._sent_by_strangers.peek(key)
         if found is not None:
             return found
         if named is not None:

@@ -35,7 +35,7 @@ class Preparation:
             is_trusted = request.document_id is not None
             operation = await self._looked_at(text, request.operation_name, actor, address, is_trusted=is_trusted)
         if not operation.errors:
-            self._documents.remember(text, request.persisted)
+            self._documents.remember(text, request.persisted, is_known=actor is not None)
         return operation
 
     async def _looked_at(
@@ -49,7 +49,7 @@ class Preparation:
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
                 if is_trusted:
-                    return await prepared(text, operation_name, self.turns, party)
+                    return await prepared(text, operation_name, self.turns, party, is_trusted=True)
                 charge = await self._budgets.charge(actor, address, price_of(text))
                 operation = await prepared(text, operation_name, self.turns, party)
                 if actor is not None and not operation.errors:

@@ -107,6 +107,23 @@ async def test_a_hash_is_known_once_its_text_was_sent(
     assert sent.json()["data"] == after.json()["data"] == ANSWER
 
 
+async def test_hashes_of_strangers_push_out_none_of_who_is_signed_in(
+    http: httpx.AsyncClient, token: dict[str, str]
+) -> None:
+    mine = "query Kept { viewer { role } }"
+    await http.post("/graphql", json={"query": mine, **_hash(mine)}, headers=token)
+
+    theirs = [f"query S{number} {{ viewer {{ role }} }}" for number in range(520)]
+    for text in theirs:
+        await http.post("/graphql", json={"query": text, **_hash(text)})
+
+    by_hash = await http.post("/graphql", json=_hash(mine), headers=token)
+    last, first = [await http.post("/graphql", json=_hash(text)) for text in (theirs[-1], theirs[0])]
+    assert by_hash.json()["data"] == ANSWER
+    assert _error(last)[0] == "UNAUTHENTICATED"  # it was executed
+    assert _error(first)[0] == "PERSISTED_QUERY_NOT_FOUND"
+
+
 async def test_a_hash_of_another_text_is_refused_and_not_remembered(
     http: httpx.AsyncClient, token: dict[str, str]
 ) -> None:
