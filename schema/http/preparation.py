@@ -34,7 +34,7 @@ class Preparation:
         if operation is None:
             is_trusted = request.document_id is not None
             operation = await self._looked_at(text, request.operation_name, actor, address, is_trusted=is_trusted)
-        if not operation.errors:
+        if not operation.errors and request.query is not None:  # else nobody has looked at whether the hash is its own
             self._documents.remember(text, request.persisted, is_known=actor is not None)
         return operation
 

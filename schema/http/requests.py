@@ -94,7 +94,11 @@ def request_of(parameters: Any, form: Form | None = None) -> GraphQLRequest:
 
 def _get(scope: Scope) -> GraphQLRequest:
     text = scope.get("query_string", b"").decode("latin-1")
-    found: dict[str, Any] = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
+    try:
+        parameters = parse_qs(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise _bad("The parameters of the address must be UTF-8.") from None
+    found: dict[str, Any] = {name: values[-1] for name, values in parameters.items()}
     for name in ("variables", "extensions"):
         if name in found:
             found[name] = read_json(found[name], f"The parameter {name}") if found[name] else None

@@ -134,6 +134,20 @@ async def test_a_hash_of_another_text_is_refused_and_not_remembered(
     assert _error(after)[1] == "PersistedQueryNotFound"
 
 
+async def test_the_id_of_a_document_does_not_put_it_under_the_hash_of_another(
+    http: httpx.AsyncClient, token: dict[str, str]
+) -> None:
+    other = "query NotSentYet { viewer { role } }"
+
+    answer = await http.post(
+        "/graphql", json={"documentId": document_id(AGENTS), "variables": {"first": 1}, **_hash(other)}, headers=token
+    )
+    by_hash = await http.post("/graphql", json=_hash(other), headers=token)
+
+    assert answer.json()["data"] == {"agents": {"nodes": []}}
+    assert _error(by_hash) == ("PERSISTED_QUERY_NOT_FOUND", "PersistedQueryNotFound")
+
+
 async def test_a_text_that_is_not_valid_is_not_remembered(http: httpx.AsyncClient, token: dict[str, str]) -> None:
     await http.post("/graphql", json={"query": "{ nothing }", **_hash("{ nothing }")}, headers=token)
     after = await http.post("/graphql", json=_hash("{ nothing }"), headers=token)
