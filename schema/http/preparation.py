@@ -6,7 +6,7 @@ from django.conf import settings
 
 from backend.core.actor import Actor
 from backend.core.errors import DeadlineExceeded
-from schema.cost.budgets import Budgets, party_of
+from schema.cost.budgets import Budgets, Charge, CostExceeded, party_of
 from schema.execution.documents import Prepared, known, prepared, price_of
 from schema.execution.turns import Turns
 from schema.http.documents import Documents
@@ -43,17 +43,24 @@ class Preparation:
     ) -> Prepared:
         """The operation of a text that is not known yet, paid for before: valid or not, it is work.
 
-        Who is signed in has it for nothing if it is valid, and everybody a trusted document.
+        Who is signed in has it for nothing if it is valid, and everybody a trusted document that has the operation.
         """
         party = party_of(actor, address)
         try:
             async with asyncio.timeout(settings.ENVIRONMENT.deadline_seconds):
-                if is_trusted:
-                    return await prepared(text, operation_name, self.turns, party, is_trusted=True)
-                charge = await self._budgets.charge(actor, address, price_of(text))
-                operation = await prepared(text, operation_name, self.turns, party)
-                if actor is not None and not operation.errors:
+                charge = await self._charged(actor, address, price_of(text), is_trusted=is_trusted)
+                operation = await prepared(text, operation_name, self.turns, party, is_trusted=is_trusted)
+                if charge and (is_trusted or actor is not None) and not operation.errors:
                     await self._budgets.give_back(charge, 0)
                 return operation
         except TimeoutError:
             raise DeadlineExceeded from None
+
+    async def _charged(self, actor: Actor | None, address: str, price: int, *, is_trusted: bool) -> Charge | None:
+        """What was taken; nothing for a trusted document that is longer than a budget ever allows."""
+        try:
+            return await self._budgets.charge(actor, address, price)
+        except CostExceeded:
+            if is_trusted:
+                return None
+            raise

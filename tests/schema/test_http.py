@@ -136,7 +136,7 @@ async def test_get_executes_queries_but_no_mutations(http: httpx.AsyncClient, to
     assert (mutation.status_code, mutation.headers["allow"]) == (405, "POST")
 
 
-@pytest.mark.parametrize("query_string", ['query={payers(after:"%FF"){nodes{id}}}', 'query={x}&variables={"a":"%C3%28"}'])
+@pytest.mark.parametrize("query_string", ['query={a(b:"%FF")}', 'query={x}&variables={"a":"%C3%28"}'])
 async def test_parameters_that_are_not_utf_8_are_refused_and_not_changed(
     http: httpx.AsyncClient, token: dict[str, str], query_string: str
 ) -> None:

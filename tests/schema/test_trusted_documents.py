@@ -15,7 +15,8 @@ from backend.accounts.models import Organization
 from backend.config.env import BadSetting, read_environment
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
-from schema.execution.documents import OPERATIONS
+from schema.execution.documents import OPERATIONS, price_of
+from schema.execution.documents import _documents as kept_documents
 from schema.execution.trusted import ManifestNotReadable, document_id, read_manifest, trusted_documents
 from tests.asgi import asking, bearer
 from tests.threads import in_thread
@@ -132,6 +133,36 @@ async def test_a_hash_of_another_text_is_refused_and_not_remembered(
 
     assert _error(wrong)[0] == "BAD_USER_INPUT"
     assert _error(after)[1] == "PersistedQueryNotFound"
+
+
+@pytest.mark.parametrize("is_signed_in", [True, False])
+async def test_asking_a_trusted_document_for_an_operation_that_it_lacks_is_paid_for(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, is_signed_in: bool
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=2 * price_of(AGENTS))
+
+    async def asked(number: int) -> int:
+        ask = {"documentId": document_id(AGENTS), "operationName": f"lacking{number}"}
+        return (await http.post("/graphql", json=ask, headers=token if is_signed_in else {})).status_code
+
+    assert [await asked(number) for number in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("budget", [15, 1_000])  # 15 is what the operation costs, and less than its text would
+async def test_a_trusted_document_that_is_new_to_the_process_costs_nothing_by_itself(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    monkeypatch.setattr("schema.cost.budgets.time.time", lambda: 1_000_000_005.0)
+    _set(monkeypatch, cost_per_minute=budget)
+    kept_documents.cache_clear()
+
+    answer = await http.post(
+        "/graphql", json={"documentId": document_id(AGENTS), "variables": {"first": 1}}, headers=token
+    )
+
+    cost = answer.json()["extensions"]["cost"]
+    assert (cost["requested"], cost["remaining"]) == (15, budget - cost["actual"])
 
 
 async def test_the_id_of_a_document_does_not_put_it_under_the_hash_of_another(
