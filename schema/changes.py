@@ -5,7 +5,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLInterfaceType, GraphQLObjectType, GraphQLSchema
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    is_non_null_type,
+)
 from graphql.utilities.find_schema_changes import (
     BreakingChange,
     DangerousChange,
@@ -13,6 +20,7 @@ from graphql.utilities.find_schema_changes import (
 )
 
 _COORDINATE = re.compile(r"(?<![@\w])[A-Z]\w*(?:\.\w+(?:\(\w+:\))?)?")
+_DEFAULT_WENT = re.compile(r"(\w+)\.(\w+)(?:\((\w+):\))? defaultValue was removed\.$")
 _REMOVAL = re.compile(r"\bRemoved on (\d{4}-\d{2}-\d{2})\.$")
 
 
@@ -47,11 +55,25 @@ def changes(old: GraphQLSchema, new: GraphQLSchema, today: datetime.date) -> Cha
     """What changed from the old schema to the new one."""
     ripe = [one.coordinate for one in deprecations(old) if one.removal is not None and one.removal <= today]
     found = find_schema_changes(old, new)
-    breaking = [one.description for one in found if isinstance(one, BreakingChange)]
+    breaking = [
+        one.description for one in found if isinstance(one, BreakingChange) or _is_needed_now(one.description, new)
+    ]
     announced = [line for line in breaking if any(_removes(line, coordinate) for coordinate in ripe)]
-    dangerous = [one.description for one in found if isinstance(one, DangerousChange)]
+    dangerous = [
+        one.description for one in found if isinstance(one, DangerousChange) and one.description not in breaking
+    ]
     rest = [one.description for one in found if not isinstance(one, (BreakingChange, DangerousChange))]
     return Changes([line for line in breaking if line not in announced], announced, dangerous, rest)
+
+
+def _is_needed_now(line: str, new: GraphQLSchema) -> bool:
+    """Whether a default went without which clients must say a value: graphql-core takes that for merely dangerous."""
+    found = _DEFAULT_WENT.search(line)
+    if found is None:
+        return False
+    member = getattr(new.type_map.get(found[1]), "fields", {}).get(found[2])
+    value = getattr(member, "args", {}).get(found[3]) if found[3] else member
+    return is_non_null_type(getattr(value, "type", None))
 
 
 def _removes(line: str, coordinate: str) -> bool:

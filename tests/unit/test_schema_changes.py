@@ -46,6 +46,17 @@ def test_what_goes_without_notice_breaks_clients() -> None:
     assert found.announced == []
 
 
+def test_a_value_that_must_be_said_from_now_on_breaks_clients() -> None:
+    old = build_schema("input I { a: Int! = 1 b: Int = 1 } type Query { c(x: Int! = 1, y: Int = 1, i: I): Int }")
+    new = build_schema("input I { a: Int! b: Int } type Query { c(x: Int!, y: Int, i: I): Int }")
+
+    found = changes(old, new, TODAY)
+
+    assert len(found.breaking) == 2
+    assert all("I.a " in line or "Query.c(x:) " in line for line in found.breaking)
+    assert len(found.dangerous) == 2
+
+
 def test_what_may_surprise_clients_is_dangerous_and_the_rest_is_safe() -> None:
     old = build_schema("enum E { A } type Query { e(x: Int = 1): E }")
     new = build_schema("enum E { A B } type Query { e(x: Int = 2): E f: Int }")
