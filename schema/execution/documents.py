@@ -1,5 +1,6 @@
 """Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
 
+import asyncio
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -136,7 +137,7 @@ def prepare(text: str, operation_name: str | None) -> Prepared:
         GraphQLError: not a document.
         LimitExceeded and others of schema.limits: more than a document may hold.
     """
-    return known(text, operation_name) or _kept(_prepare(text, operation_name), operation_name)
+    return known(text, operation_name) or _kept(_prepare(text, operation_name), operation_name, _documents())
 
 
 async def prepared(
@@ -148,22 +149,28 @@ async def prepared(
 
     Raises: as prepare.
     """
-    found = known(text, operation_name)
-    if found is None and len(text) <= _SHORT:
-        found = _prepare(text, operation_name)
-    if found is None:
-        # Another may have sent the same meanwhile.
-        found = await turns.run(
-            party, lambda: _prepare(text, operation_name), unless=lambda: known(text, operation_name)
-        )
-    return _kept(found, operation_name, _documents() if party.is_known or is_trusted else _of_strangers())
+    if (found := known(text, operation_name)) is not None:
+        return found
+    where = _documents() if party.is_known or is_trusted else _of_strangers()
+    if len(text) <= _SHORT:
+        return _kept(_prepare(text, operation_name), operation_name, where)
+    loop = asyncio.get_running_loop()
+
+    def work() -> Prepared:
+        made = _prepare(text, operation_name)
+        # Whoever waits for it may be gone by then; the next try finds it.
+        loop.call_soon_threadsafe(_kept, made, operation_name, where)
+        return made
+
+    # Another may have sent the same meanwhile.
+    return await turns.run(party, work, unless=lambda: known(text, operation_name))
 
 
-def _kept(found: Prepared, operation_name: str | None, where: _Kept | None = None) -> Prepared:
+def _kept(found: Prepared, operation_name: str | None, where: _Kept) -> Prepared:
     """The same; what is not valid is not kept, for then it would push out what is."""
     if found.errors:
         return found
-    return (_documents() if where is None else where).get((found.text, operation_name), lambda: found)
+    return where.get((found.text, operation_name), lambda: found)
 
 
 def _prepare(text: str, operation_name: str | None) -> Prepared:

@@ -137,7 +137,7 @@ class GraphQLApp:
         try:
             try:
                 purpose, seconds, after = purpose_of(headers), seconds_of(headers), position_of(headers)
-                operation = await self.prepare(request, who, whence := address_of(scope))
+                operation = await self.prepare(request, who, whence := address_of(scope), seconds)
                 _refuse_silent_subscription(operation, headers)
             except (GraphQLError, AppError) as error:
                 return _answer(_refused(error), request_id, media_type)
@@ -182,15 +182,15 @@ class GraphQLApp:
             raise HttpError(401, "UNAUTHENTICATED", "Sign in before you send files.", challenge)
         return who
 
-    async def prepare(self, request: GraphQLRequest, who: Principal, address: str) -> Prepared:
-        """The operation that is meant; a valid one can be asked for by its hash from here on.
+    async def prepare(self, request: GraphQLRequest, who: Principal, address: str, seconds: float) -> Prepared:
+        """The operation that is meant, in so many seconds; a valid one can be asked for by its hash from here on.
 
         Raises:
             GraphQLError, AppError: there is none, or the document is not within its limits.
             HttpError: the budget is spent.
         """
         try:
-            return await self._preparation.operation(request, who.actor, address)
+            return await self._preparation.operation(request, who.actor, address, seconds)
         except RateLimited as error:
             count_operation(None, outcome_of(error))
             raise _too_many(error) from None

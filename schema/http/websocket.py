@@ -46,8 +46,8 @@ class Endpoint(Protocol):
     streams: Streams
     writes: WriteThreads
 
-    async def prepare(self, request: GraphQLRequest, who: Principal, address: str) -> Prepared:
-        """The operation that is meant."""
+    async def prepare(self, request: GraphQLRequest, who: Principal, address: str, seconds: float) -> Prepared:
+        """The operation that is meant, in so many seconds."""
 
     async def execute(self, asked: Asked, who: Principal) -> Answer:
         """The answer to a query or mutation."""
@@ -217,13 +217,14 @@ class Socket:
             await self._send({"id": key, "type": "complete"})
 
     async def _answer(self, key: str, request: GraphQLRequest, who: Principal, request_id: str) -> None:
-        prepared = await self._endpoint.prepare(request, who, self._address)
+        seconds = seconds_of(self._headers)
+        prepared = await self._endpoint.prepare(request, who, self._address, seconds)
         asked = Asked(
             prepared=prepared,
             variables=request.variables,
             headers=self._headers,
             purpose=purpose_of(self._headers),
-            seconds=seconds_of(self._headers),
+            seconds=seconds,
             request_id=request_id,
             writes=RequestWrites(self._endpoint.writes),
             address=self._address,

@@ -21,6 +21,7 @@ from backend.core.tenancy import acting_for
 from backend.db.reads import Reads, connection_url
 from backend.db.writes import WriteThreads
 from backend.payers.services import organization_lock
+from schema.execution import documents
 from schema.http.health import health
 from schema.http.requests import upload_folder
 from tests.asgi import asking
@@ -115,6 +116,30 @@ async def test_a_read_does_not_wait_for_the_record_of_its_token(reads: Reads, or
     assert answer.json()["data"] == {"payers": {"totalCount": 0}}
     assert before == [None]
     assert await in_thread(_of, organization, ApiToken, "last_used_at") != [None]
+
+
+async def test_a_document_that_waits_for_others_does_so_within_the_deadline_and_is_known_afterwards(
+    reads: Reads, writes: WriteThreads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, may_end, looked_at = await in_thread(_token, organization), threading.Event(), list[str]()
+    real = documents._prepare  # where a text is looked at, in the thread
+
+    def held(text: str, operation_name: str | None) -> documents.Prepared:
+        looked_at.append(text)
+        may_end.wait(60)
+        return real(text, operation_name)
+
+    monkeypatch.setattr(documents, "_prepare", held)
+    document = {"query": f"{{ viewer {{ role }} }} # {organization.id} {'long ' * 50}"}
+
+    async with asking(reads, writes) as http:
+        late = await http.post("/graphql", headers={**token, "driftgraph-deadline-ms": "50"}, json=document)
+        may_end.set()
+        again = await http.post("/graphql", headers=token, json=document)
+
+    assert late.json()["errors"][0]["extensions"]["code"] == "TIMEOUT"
+    assert again.json()["data"] == {"viewer": {"role": "ADMIN"}}
+    assert len(looked_at) == 1
 
 
 async def test_who_asks_is_found_out_within_the_deadline(writes: WriteThreads, monkeypatch: pytest.MonkeyPatch) -> None:
