@@ -149,16 +149,15 @@ async def _executed(
 ) -> Answer:
     way = settings.ENVIRONMENT.execution
     if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
-        if context.idempotency_key is not None:
-            context.first_key = prepared.first_key(raw_variables)
-        result = await reference(prepared.document, prepared.name, raw_variables, context)
-        _refuse_unusable(result)
-        return _answer(result, "reference")
+        return await _by_reference(prepared, raw_variables, context)
     try:
         variables = coercion.values(raw_variables)
     except RefusedVariables as refused:
         return Answer(None, refused.errors)
-    form = _form(prepared, coerced(variables), context)
+    values = coerced(variables)
+    if any(values[name] is None for name in prepared.conditions.variables if name in values):
+        return await _by_reference(prepared, raw_variables, context)  # which says that a condition is true or false
+    form = _form(prepared, values, context)
     rows: dict[str, int] = {}
     texts = await _texts(form, variables, context, rows) if way == "auto" else {}
     if len(texts) == len(form.keys):
@@ -172,6 +171,14 @@ async def _executed(
     made = {key: orjson.dumps(value) for key, value in result.data.items()}
     merged = _object(form, {**texts, **made})
     return Answer(merged, result.errors or (), {**rows, **_rows(result.data)}, way="mixed")
+
+
+async def _by_reference(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
+    if context.idempotency_key is not None:
+        context.first_key = prepared.first_key(raw_variables)
+    result = await reference(prepared.document, prepared.name, raw_variables, context)
+    _refuse_unusable(result)
+    return _answer(result, "reference")
 
 
 def _refuse_unusable(result: ExecutionResult) -> None:

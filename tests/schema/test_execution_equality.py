@@ -223,3 +223,23 @@ async def test_ids_that_cannot_be_answered_are_null_among_those_that_can(ways: _
     assert answer.data["nodes"] == [None, found, None, None, None, found]
     forbidden = [["nodes", 2]] if role is Role.VIEWER else []
     assert sorted(error["path"] for error in answer.errors) == sorted([["nodes", 0], ["nodes", 3], *forbidden])
+
+
+@pytest.mark.parametrize(
+    ("document", "data"),
+    [
+        ("query($if: Boolean = true) { viewer @skip(if: $if) { role } }", None),
+        ("query($if: Boolean = true) { ... @include(if: $if) { viewer { role } } payers { totalCount } }", None),
+        ("query($if: Boolean = true) { viewer { role @include(if: $if) } payers { totalCount } }", None),
+    ],
+)
+async def test_a_condition_that_is_null_is_an_error(ways: _Ways, document: str, data: object) -> None:
+    """A variable that has a default may stand there, and be sent as null all the same."""
+    answer = await ways.same(document, {"if": None})
+    without = await ways.same(document, {})
+
+    [error] = answer.errors
+    assert answer.data == data
+    assert error["message"].startswith("Argument 'if' has invalid value")
+    assert error["extensions"]["code"] == "GRAPHQL_VALIDATION_FAILED"
+    assert without.errors == []
