@@ -79,7 +79,7 @@ class Subscription:
             str | None,
             strawberry.argument(
                 description="Cursor of the last event seen: all after it are sent, each once. An event stream that the"
-                " browser takes up again says so by itself, with Last-Event-ID."
+                " browser takes up again says so by itself, with Last-Event-ID, which comes before this."
             ),
         ] = None,
     ) -> AsyncGenerator[AgentRunProgress, None]:
@@ -88,7 +88,8 @@ class Subscription:
         if feed is None:
             raise TypeError("a subscription without a feed")
         run_id = decode_id_of(id, "RU", expected="AgentRun", path=("id",))
-        last = after if after is not None else feed.resume_after
+        # A browser that connects again repeats the `after` of the beginning; what it has seen since, only it says.
+        last = feed.resume_after or after
         position = None if last is None else position_of(last, run_id)
         async for entry in _entries(feed, context.actor.organization_id, run_id, position):
             yield entry  # type: ignore[misc]  # the row is the source of the type

@@ -43,6 +43,24 @@ async def test_a_browser_resumes_by_the_id_of_the_last_event(
     assert found == [1, 2]
 
 
+async def test_what_was_seen_since_the_beginning_is_not_told_again(
+    server: Serving, organization: Organization, actor: Actor
+) -> None:
+    """A browser connects again to the same address, with the `after` that it began with."""
+    run, credentials = await run_started(actor), await in_thread(bearer, organization)
+    async with events(server.url, PROGRESS, credentials, {"id": run_id(run)}) as stream:
+        while "event" not in (first := await stream.take()):
+            pass
+    for done in range(1, 4):
+        await run_says(actor, run, done)
+    begun = {"id": run_id(run), "after": first["id"]}
+    async with events(server.url, PROGRESS, credentials, begun) as stream:
+        latest = [(await stream.event())[1]["data"]["agentRunProgress"]["cursor"] for _ in range(2)][-1]
+
+    async with events(server.url, PROGRESS, {**credentials, "last-event-id": latest}, begun) as stream:
+        assert seen((await stream.event())[1]) == 3
+
+
 async def test_events_are_framed_for_readers_that_split_at_blank_lines(
     server: Serving, organization: Organization, actor: Actor
 ) -> None:
