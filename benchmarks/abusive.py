@@ -99,6 +99,7 @@ ABUSES = (
     ),
     _query("introspection of tools", get_introspection_query()),
     _flood("50 strangers with 990 unknown fields each", f"{{ {_many(990, 'payerz{}')} }}"),
+    _flood("50 strangers with short documents", f"{{ {_many(10, '...on Payer{}{{id}}', '')} }}"),
     _flood("50 strangers with new documents", f"{{ {'payers{nodes{id}}' * 48} }}"),
     _query("190,000 ids", _NODES, variables={"ids": ["x"] * 190_000}),
     _query("900 kB of brackets", _NODES, variables={"ids": [[]] * 220_000}),

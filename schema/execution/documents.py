@@ -33,7 +33,6 @@ OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
 _DOCUMENTS = 512
 _OF_STRANGERS = 16  # documents that nobody who is signed in has sent: a flood of them pushes out no others
-_SHORT = 200  # characters; what takes hardly more than a switch of threads
 _PRICED = 5  # characters of a document that is not known yet, for 1 of a budget
 _ERRORS = 10  # of validation; each may look for names that are alike among all of the schema
 _FORMS = 32  # of one operation: rights times values of the variables in @skip and @include
@@ -143,7 +142,7 @@ def prepare(text: str, operation_name: str | None) -> Prepared:
 async def prepared(
     text: str, operation_name: str | None, turns: Turns, party: Party, *, is_trusted: bool = False
 ) -> Prepared:
-    """The same, without holding up others: a long text that is not known yet is looked at in a thread, in turn.
+    """The same, without holding up others: a text that is not known yet is looked at in a thread, in turn.
 
     What who is not signed in sends, and is not trusted, is kept apart.
 
@@ -152,8 +151,6 @@ async def prepared(
     if (found := known(text, operation_name)) is not None:
         return found
     where = _documents() if party.is_known or is_trusted else _of_strangers()
-    if len(text) <= _SHORT:
-        return _kept(_prepare(text, operation_name), operation_name, where)
     loop = asyncio.get_running_loop()
 
     def work() -> Prepared:

@@ -1,11 +1,12 @@
 """Documents are parsed and validated once, the product's own before anybody asks for them."""
 
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
-from graphql import FieldNode, get_location
+from graphql import DocumentNode, FieldNode, get_location
 
 from schema.build import core_schema
 from schema.execution import documents
@@ -107,3 +108,20 @@ def test_a_document_that_is_kept_has_no_tokens_and_still_says_where_its_fields_s
     assert field.loc.start_token.next is None
     assert field.name.loc is None
     assert get_location(field.loc.source, field.loc.start) == (2, 3)
+
+
+@pytest.mark.parametrize("party", [_MEMBER, _STRANGER])
+async def test_no_document_is_looked_at_by_the_event_loop(monkeypatch: pytest.MonkeyPatch, party: Party) -> None:
+    """A short one can take 15 ms, and many can come at once."""
+    real, threads = documents.parsed, list[threading.Thread]()
+
+    def parsed_somewhere(text: str) -> DocumentNode:
+        threads.append(threading.current_thread())
+        return real(text)
+
+    monkeypatch.setattr(documents, "parsed", parsed_somewhere)
+    for text in (f"{{ a: __typename }} # {party.key}", f"{{ b: __typename }} # {party.key} {'long ' * 80}"):
+        await prepared(text, None, Turns(), party)
+
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
