@@ -32,6 +32,7 @@ from schema.http.requests import upload_folder
 from schema.http.upload import remove_leftovers
 
 gc.enable()
+_YOUNG = 10_000  # objects that are new; looking through them takes few milliseconds
 
 
 class Application:
@@ -97,6 +98,9 @@ class Application:
                     sys.setswitchinterval(0.000_5)
                     # What lives as long as the process need not be looked at by every collection of garbage.
                     gc.freeze()
+                    # Garbage of a large document dies young, where finding it is cheap: by the usual (700, 10, 10) most
+                    # is left to collections of everything. Seldom ones of those would find much at once.
+                    gc.set_threshold(_YOUNG, 5, 2)
                 except AppError as error:
                     await send({"type": "lifespan.startup.failed", "message": error.message})
                     return
