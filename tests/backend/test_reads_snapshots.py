@@ -1,6 +1,7 @@
 """Snapshots: deadlines, broken and busy connections, one instant, and that every connection comes back."""
 
 import asyncio
+import time
 from asyncio import CancelledError
 from collections.abc import Sequence
 from typing import Any
@@ -166,18 +167,34 @@ async def test_who_shared_a_round_trip_shares_its_error(reads: Reads, organizati
     assert await all_come_back(reads)
 
 
+def _until_waited_for(holder: "psycopg.Connection[tuple[int]]", key: int) -> None:
+    text = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    for _ in range(600):
+        if holder.execute(text, [key]).fetchone() == (1,):
+            return
+        time.sleep(0.1)
+    pytest.fail("nobody waits")
+
+
 @pytest.mark.parametrize("leaving", [0, 1])
 async def test_who_is_cancelled_leaves_the_others_with_an_answer(
-    reads: Reads, organization: Organization, leaving: int
+    reads: Reads, database: str, organization: Organization, leaving: int
 ) -> None:
-    async with reads.snapshot(organization.id) as snapshot:
-        both = [asyncio.ensure_future(snapshot.rows("SELECT pg_sleep(0.5)")) for _ in range(2)]
-        await asyncio.sleep(0.1)  # until they are with PostgreSQL
-        both[leaving].cancel()
-        outcomes = await asyncio.gather(*both, return_exceptions=True)
+    key = organization.id.int % 2**31
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [key])
+        async with reads.snapshot(organization.id) as snapshot:
+            text = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(%s)) AS lock"
+            both = [asyncio.ensure_future(snapshot.rows(text, [key])) for _ in range(2)]
+            await in_thread(_until_waited_for, holder, key)
+            both[leaving].cancel()
+            await asyncio.wait(both[leaving:][:1])
+            holder.execute("SELECT pg_advisory_unlock(%s)", [key])
+            outcomes = await asyncio.gather(*both, return_exceptions=True)
 
     # Who leads the trip takes the connection along.
-    assert [type(outcome) for outcome in outcomes] == ([CancelledError, Unavailable], [list, CancelledError])[leaving]
+    expected = ([CancelledError, Unavailable], [list, CancelledError])
+    assert [type(outcome) for outcome in outcomes] == expected[leaving]
     assert await all_come_back(reads)
 
 
