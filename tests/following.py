@@ -1,14 +1,19 @@
 """A subscription followed by either transport, and agent runs that say how far they have come."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
+import psycopg
+import pytest
+
 from backend.agents.models import AgentKind, AgentRun
 from backend.agents.services import agent_run_heartbeat, agent_run_start
 from backend.core.actor import Actor
 from schema.relay.ids import encode_id
+from tests import server as cluster
 from tests.live import PROGRESS, events, socket
 from tests.threads import in_thread
 
@@ -53,6 +58,25 @@ async def following(
         async with events(url, query, credentials, variables) as stream:
             assert stream.response.headers["content-type"].startswith("text/event-stream")
             yield _ByEvents(stream)
+
+
+async def all_settled(database: str) -> None:
+    """Returns when all transactions have ended that the cluster has now.
+
+    The newest event is not told while one is open that is older: of another test's database, too.
+    """
+
+    def wait() -> None:
+        with psycopg.connect(cluster.url("postgres", database), autocommit=True) as superuser:
+            now = superuser.execute("SELECT pg_current_xact_id()::text").fetchone()
+            for _ in range(600):
+                found = superuser.execute("SELECT pg_snapshot_xmin(pg_current_snapshot()) > %s::xid8", now).fetchone()
+                if found == (True,):
+                    return
+                time.sleep(0.1)
+            pytest.fail("a transaction does not end")
+
+    await in_thread(wait)
 
 
 async def run_started(actor: Actor, name: str = "auditor") -> AgentRun:

@@ -14,7 +14,7 @@ from backend.accounts.models import Organization
 from backend.agents.services import agent_run_cancel
 from backend.core.actor import Actor
 from tests.asgi import bearer
-from tests.following import run_id, run_says, run_started, seen
+from tests.following import all_settled, run_id, run_says, run_started, seen
 from tests.live import PROGRESS, events
 from tests.serving import Serving, serving
 from tests.threads import in_thread
@@ -62,11 +62,12 @@ async def test_what_was_seen_since_the_beginning_is_not_told_again(
 
 
 async def test_events_are_framed_for_readers_that_split_at_blank_lines(
-    server: Serving, organization: Organization, actor: Actor
+    server: Serving, organization: Organization, actor: Actor, database: str
 ) -> None:
     """As urql does: of each part between blank lines what follows "data:", where something follows."""
     run, credentials = await run_started(actor), await in_thread(bearer, organization)
     await in_thread(partial(agent_run_cancel, actor=actor, run_id=run.id))
+    await all_settled(database)
     parameters = {"query": PROGRESS, "variables": orjson.dumps({"id": run_id(run)}).decode()}
     headers = {**credentials, "accept": "text/event-stream, multipart/mixed"}
 

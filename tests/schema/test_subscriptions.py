@@ -24,7 +24,7 @@ from benchmarks.serving import GRANIAN, UVICORN
 from schema.subscriptions import cursor_of
 from tests import server as cluster
 from tests.asgi import bearer
-from tests.following import following, run_id, run_says, run_started, seen
+from tests.following import all_settled, following, run_id, run_says, run_started, seen
 from tests.live import PROGRESS, socket
 from tests.serving import Serving, serving
 from tests.threads import in_thread
@@ -65,11 +65,12 @@ async def test_a_run_is_followed_until_it_ends(
 
 @both
 async def test_the_first_event_is_the_latest_and_with_a_cursor_all_that_follow_it(
-    server: Serving, organization: Organization, actor: Actor, transport: str
+    server: Serving, organization: Organization, actor: Actor, transport: str, database: str
 ) -> None:
     run, credentials = await run_started(actor), await in_thread(bearer, organization)
     for number in range(5):
         await run_says(actor, run, number)
+    await all_settled(database)
 
     async with following(transport, server.url, credentials, id=run_id(run)) as stream:
         latest = (await stream.event())["data"]["agentRunProgress"]
