@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import secrets
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -107,7 +108,7 @@ class Crowd:
     async def _show_false_token(self, client: httpx.AsyncClient, tenant: int, question: str) -> None:
         before = self.faults.now()
         asked = self.questions[tenant, question]
-        false = {**asked.headers, "authorization": f"Bearer dg_{uuid.uuid4().hex}"}
+        false = {**asked.headers, "authorization": f"Bearer dg_{secrets.token_urlsafe(32)}"}
         body, error = await self._send(client, Request(asked.body, false))
         if error == "HTTP 401":
             self.tally.note(Verdict.RIGHT)
