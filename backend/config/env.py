@@ -113,6 +113,7 @@ class Environment:
     max_review_days: int = 92  # of the period of an access review
     small_cell_minimum: int = 11  # claims in a cell from which on a VIEWER sees its figures
     max_input_items: int = 100  # items of a list in a filter
+    max_filter_conditions: int = 100  # of a filter, in all of its alternatives
     max_operation_ids: int = 500  # of all lists `ids` of an operation
     max_errors: int = 100  # that an answer tells; one more says how many there are
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT

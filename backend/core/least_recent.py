@@ -33,11 +33,13 @@ class LeastRecent(Generic[Key, Value]):
             self._weighed -= self._weight(key)
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key; what `make` raises is not kept."""
+        """The value of a key; what `make` raises is not kept, nor what is heavier than all may be."""
         found = self.peek(key)
         if found is not None:
             return found
         found = make()
+        if self._weight and self._weight(key) > self._capacity:
+            return found  # all others would have to go
         if key not in self._values:
             self._weighed += self._weight(key) if self._weight else 0
         self._values[key] = found

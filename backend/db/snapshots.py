@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from math import inf
 from typing import Any, Self, TypeVar
 
@@ -23,6 +23,7 @@ from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.db.failures import is_unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.pools import ReadPool, Row
+from backend.db.sql import CACHE_SIZE
 
 T = TypeVar("T")
 TextRow = tuple[bytes | None, ...]
@@ -339,7 +340,7 @@ class Snapshot:
             await self._pool.putconn(connection)
 
 
-@cache
+@lru_cache(CACHE_SIZE)
 def _numbered(text: str) -> bytes:
     """A statement with $1, $2, ... in place of each %s."""
     first, *others = text.split("%s")

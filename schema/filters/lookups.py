@@ -3,7 +3,7 @@
 import datetime
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from functools import reduce
@@ -129,12 +129,27 @@ def translate(filter_input: object | None, *, slot_prefix: str = "f") -> Transla
 
     Raises:
         NullComparison: a comparator was given null.
-        LimitExceeded: a list longer than DRIFTGRAPH_MAX_INPUT_ITEMS.
+        LimitExceeded: a list longer than DRIFTGRAPH_MAX_INPUT_ITEMS, or more conditions than
+            DRIFTGRAPH_MAX_FILTER_CONDITIONS.
         MalformedId, WrongIdType: an id in a filter.
     """
+    limit = settings.ENVIRONMENT.max_filter_conditions
+    if (number := _number(filter_input)) > limit:
+        what, setting = "The number of conditions of a filter", "DRIFTGRAPH_MAX_FILTER_CONDITIONS"
+        raise LimitExceeded(what=what, actual=number, limit=limit, setting=setting)
     values: dict[str, Any] = {}
     shape, found = _object(filter_input, values, slot_prefix, "")
     return Translated(shape, found, values)
+
+
+def _number(value: Any) -> int:
+    """How many conditions a part of a filter has. Each becomes SQL; one that says nothing is to be looked at, too."""
+    if is_dataclass(value):
+        given = [getattr(value, field.name) for field in fields(value)]
+        return sum(_number(one) for one in given if one is not strawberry.UNSET) or 1
+    if isinstance(value, list) and value and is_dataclass(value[0]):
+        return sum(map(_number, value))
+    return 1
 
 
 def _object(node: object | None, values: dict[str, Any], slots: str, path: str) -> tuple[tuple[Any, ...], Q]:

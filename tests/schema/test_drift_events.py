@@ -139,6 +139,22 @@ async def test_bad_arguments_are_refused_by_code(api: Api, arguments: str, code:
     assert "rubbish" not in str(answer.errors)
 
 
+async def test_a_filter_has_so_many_conditions_however_they_are_nested(organization: Organization, api: Api) -> None:
+    await in_thread(_events, organization, 2)
+    query = "query($filter: DriftEventFilter) { driftEvents(filter: $filter) { totalCount } }"
+    tens = [{"or": [{"harmful": {"eq": True}}, {"severity": {"gte": "LOW", "lte": "HIGH"}}, {}] * 2 + [{}] * 2}] * 10
+
+    most = await api.data(query, filter={"and": tens})
+    answer = await api(query, filter={"and": tens, "harmful": {"ne": True}})
+
+    assert most["driftEvents"]["totalCount"] == 2
+    [error] = answer.errors
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+    assert error["message"] == (
+        "The number of conditions of a filter is 101, more than 100 (DRIFTGRAPH_MAX_FILTER_CONDITIONS)."
+    )
+
+
 async def test_a_cursor_of_another_order_is_refused(organization: Organization, api: Api) -> None:
     await in_thread(_events, organization, 2)
     cursor = (await api.data(WORK_LIST, first=1))["driftEvents"]["pageInfo"]["endCursor"]
