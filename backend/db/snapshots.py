@@ -88,7 +88,7 @@ class Snapshot:
         self._waiting: list[_Read] = []
         self._reader: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
-        self._interrupted = False
+        self._interrupted = self._is_outdated = False
         self.statements: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -197,6 +197,8 @@ class Snapshot:
         async with self._turn:
             if self._ended.is_set():
                 raise SnapshotEnded
+            if self._is_outdated:
+                raise AnswerOutdated  # to whoever reads on, past the first to be told
             self._reader = asyncio.current_task()
             try:
                 yield
@@ -283,6 +285,7 @@ class Snapshot:
             return
         found = settings_row.get_value(0, settings_row.nfields - 1)
         if (found.decode() if found is not None else None) != self._premise.expected:
+            self._is_outdated = True
             raise AnswerOutdated
 
     async def _replace_connections(self, error: psycopg.Error) -> None:

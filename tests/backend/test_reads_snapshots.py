@@ -15,7 +15,7 @@ from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.db.pipeline import Pipelines, TextQuery
 from backend.db.reads import Reads, connection_url
-from backend.db.snapshots import SnapshotEnded, TextRow
+from backend.db.snapshots import AnswerOutdated, Premise, SnapshotEnded, TextRow
 from tests import server
 from tests.pools import all_come_back
 from tests.threads import in_thread
@@ -164,6 +164,17 @@ async def test_who_shared_a_round_trip_shares_its_error(reads: Reads, organizati
         outcomes = await asyncio.gather(good, bad, return_exceptions=True)
 
     assert [type(outcome) for outcome in outcomes] == [psycopg.errors.DivisionByZero] * 2
+    assert await all_come_back(reads)
+
+
+async def test_nobody_reads_on_where_the_premise_does_not_hold(reads: Reads, organization: Organization) -> None:
+    async with reads.snapshot(organization.id, premise=Premise("%s::text", ("so",), "otherwise")) as snapshot:
+        for _ in range(2):
+            with pytest.raises(AnswerOutdated):
+                await snapshot.rows("SELECT 1")
+        with pytest.raises(AnswerOutdated):
+            await snapshot.append(TextQuery(b"SELECT 'written'"))
+
     assert await all_come_back(reads)
 
 
