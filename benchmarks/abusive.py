@@ -54,6 +54,9 @@ def _prices(name: str, count: int, documents: int) -> Abuse:
 
 _INTROSPECTION = "fields { type { " * 5 + "name" + " } }" * 5
 _TYPES = "types { fields(includeDeprecated: true) { args { name description type { name } } name description } }"
+_FILTER = "query($f: DriftEventFilter) { driftEvents(filter: $f) { nodes { id } } }"
+_FINISH = "mutation($f: AgentRunFinishInput!) { agentRunFinish(input: $f) { userErrors { message } } }"
+_FINDING = {**dict.fromkeys(("rule", "tool", "title", "message", "path"), "x"), "severity": "LOW", "startLine": 1}
 _NODES = "query($ids: [ID!]!) { nodes(ids: $ids) { id } }"
 ABUSES = (
     _query(
@@ -101,6 +104,9 @@ ABUSES = (
     _flood("50 strangers with 990 unknown fields each", f"{{ {_many(990, 'payerz{}')} }}"),
     _flood("50 strangers with short documents", f"{{ {_many(10, '...on Payer{}{{id}}', '')} }}"),
     _flood("50 strangers with new documents", f"{{ {'payers{nodes{id}}' * 48} }}"),
+    _query("filter of 6,000 alternatives", _FILTER, variables={"f": {"or": [{"status": {"eq": "OPEN"}}] * 6_000}}),
+    _query("filter of 600 alternatives", _FILTER, variables={"f": {"or": [{"status": {"eq": "OPEN"}}] * 600}}),
+    _query("2,400 findings by a stranger", _FINISH, variables={"f": {"id": "x", "findings": [_FINDING] * 2_400}}),
     _query("190,000 ids", _NODES, variables={"ids": ["x"] * 190_000}),
     _query("900 kB of brackets", _NODES, variables={"ids": [[]] * 220_000}),
     _raw("1,000 levels of JSON", '{"query": "{__typename}", "variables": {"a": ' + "[" * 1_000 + "]" * 1_000 + "}}"),

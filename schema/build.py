@@ -8,6 +8,7 @@ from graphql import GraphQLError, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from schema.inputs import make_inputs_directly
 from schema.mutation_root import Mutation
 from schema.protection import protect
 from schema.queries import Query
@@ -33,6 +34,7 @@ def build_schema() -> strawberry.Schema:
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     protect(_core(found))
+    make_inputs_directly(_core(found))
     return found
 
 

@@ -14,6 +14,7 @@ from graphql import (
     FragmentSpreadNode,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionNode,
     SelectionSetNode,
     StringValueNode,
@@ -225,15 +226,15 @@ def _separators(raw: bytes) -> int:
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{")
 
 
-def refuse_nul(value: Any) -> None:
-    """Nothing; looks at the variables of a request.
+def look_through(variables: Any) -> int:
+    """How many values the variables of a request have, in all of their lists and objects; looks at each.
 
     Raises:
         NulInText: a text among them holds the character.
         LimitExceeded: they are nested deeper than DRIFTGRAPH_MAX_JSON_DEPTH.
     """
     limit = settings.ENVIRONMENT.max_json_depth
-    level, depth = [value], 0
+    level, depth, number = [variables], 0, 0
     while level:
         depth += 1
         below: list[Any] = []
@@ -242,9 +243,25 @@ def refuse_nul(value: Any) -> None:
                 if NUL in item:
                     raise NulInText
             elif isinstance(item, dict):
+                number += len(item)
                 below += item
                 below += item.values()
             elif isinstance(item, list):
+                number += len(item)
                 below += item
         level = below
         _within("The depth of the variables", depth - 1, limit, "DRIFTGRAPH_MAX_JSON_DEPTH")
+    return number
+
+
+def refuse_many_values(number: int, kind: OperationType) -> None:
+    """Nothing; looks at the number of values in the variables of an operation.
+
+    Each is coerced while others wait: 20,000 of a filter take 0.2 s, where a mutation has as many for a reason.
+
+    Raises:
+        LimitExceeded: no mutation, and more of them than DRIFTGRAPH_MAX_VARIABLE_VALUES.
+    """
+    if kind is not OperationType.MUTATION:
+        limit = settings.ENVIRONMENT.max_variable_values
+        _within("The number of values in the variables of a query", number, limit, "DRIFTGRAPH_MAX_VARIABLE_VALUES")

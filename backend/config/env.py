@@ -106,6 +106,7 @@ class Environment:
     max_query_variables: int = 100  # that an operation declares
     max_json_values: int = 20_000  # of a request
     max_json_depth: int = 32  # of variables
+    max_variable_values: int = 2_000  # in the variables of an operation that is no mutation
     max_cost: int = 10_000  # of one operation, in the unit of docs/limits.md
     cost_per_minute: int = 200_000  # of one token or session; of one address where nobody is signed in
     organization_cost_per_minute: int = 1_000_000

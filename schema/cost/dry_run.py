@@ -13,7 +13,7 @@ from backend.core.least_recent import LeastRecent
 from schema.cost.directives import ListSize
 from schema.cost.pricing import Line, Pricing, sizing_of
 from schema.execution.turns import Party, Turns
-from schema.limits import operation_of, parsed, refuse_costly_json, refuse_nul
+from schema.limits import look_through, operation_of, parsed, refuse_costly_json
 from schema.reasons import reason
 from schema.validity import problems
 
@@ -109,7 +109,7 @@ def _variables(text: str | None) -> dict[str, Any]:
         raise VariablesNotJson(path=("variables",)) from None
     if not isinstance(found, dict):
         raise VariablesNotJson(path=("variables",))
-    refuse_nul(found)
+    look_through(found)
     return found
 
 

@@ -9,7 +9,7 @@ from schema.execution.documents import Prepared, known, prepared, price_of
 from schema.execution.turns import Turns
 from schema.http.documents import Documents
 from schema.http.requests import GraphQLRequest
-from schema.limits import refuse_nul
+from schema.limits import look_through, refuse_many_values
 
 
 class Preparation:
@@ -26,7 +26,7 @@ class Preparation:
             RateLimited: the budget does not have what looking at the document costs.
             DeadlineExceeded: too many others wait.
         """
-        refuse_nul(request.variables)
+        values = look_through(request.variables)
         text = self._documents.text(request.query, request.document_id, request.persisted)
         operation = known(text, request.operation_name)
         if operation is None:
@@ -35,6 +35,7 @@ class Preparation:
                     operation = await self._looked_at(request, text, actor, address)
             except TimeoutError:
                 raise DeadlineExceeded from None
+        refuse_many_values(values, operation.kind)
         if not operation.errors and request.query is not None:  # else nobody has looked at whether the hash is its own
             self._documents.remember(text, request.persisted, is_known=actor is not None)
         return operation

@@ -17,7 +17,7 @@ from backend.db.writes import WriteThreads
 from schema.cost.directives import prices
 from schema.declarations import RootPage
 from schema.execution.documents import prepare
-from schema.limits import NulInText, operation_of, parsed, refuse_costly_json, refuse_nul
+from schema.limits import NulInText, look_through, operation_of, parsed, refuse_costly_json
 from schema.types.payers import PAYERS
 from tests import factories as make
 from tests.api import Api
@@ -141,16 +141,43 @@ def test_what_looks_like_values_in_a_text_is_none(monkeypatch: pytest.MonkeyPatc
 def test_variables_may_be_nested_so_deep_and_no_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
     _limit(monkeypatch, max_json_depth=3)
 
-    refuse_nul({"a": {"b": ["c"]}})
+    look_through({"a": {"b": ["c"]}})
 
     with pytest.raises(LimitExceeded, match="DRIFTGRAPH_MAX_JSON_DEPTH"):
-        refuse_nul({"a": {"b": [["c"]]}})
+        look_through({"a": {"b": [["c"]]}})
 
 
 @pytest.mark.parametrize("variables", [{"a": "\0"}, {"\0": 1}, {"a": [{"b": "x\0"}]}])
 def test_nul_is_found_wherever_it_stands_among_variables(variables: dict[str, Any]) -> None:
     with pytest.raises(NulInText):
-        refuse_nul(variables)
+        look_through(variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "number"), [(None, 0), ({"a": 1}, 1), ({"a": [1, 2]}, 3), ({"a": [{"b": [], "c": {}}]}, 4)]
+)
+def test_values_of_variables_are_counted_in_lists_and_objects(variables: Any, number: int) -> None:
+    assert look_through(variables) == number
+
+
+async def test_a_query_may_have_fewer_values_in_its_variables_than_a_mutation(
+    reads: Reads, writes: WriteThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _limit(monkeypatch, max_variable_values=100)
+    texts = {"query": "query($f: PayerFilter) { payers(filter: $f) { nodes { id } } }"}
+    texts["mutation"] = "mutation($f: AgentRunFinishInput!) { agentRunFinish(input: $f) { __typename } }"
+    said = {}
+
+    async with asking(reads, writes) as client:
+        for kind, text in texts.items():
+            content = orjson.dumps({"query": text, "variables": {"f": {"or": [{}] * 99}}})
+            answer = await client.post("/graphql", content=content, headers={"content-type": "application/json"})
+            said[kind] = answer.json()["errors"][0]["message"]
+
+    assert said["query"] == (
+        "The number of values in the variables of a query is 101, more than 100 (DRIFTGRAPH_MAX_VARIABLE_VALUES)."
+    )
+    assert "DRIFTGRAPH" not in said["mutation"]
 
 
 @pytest.mark.parametrize("text", ['"\\u0000"', '"\\u{0}"', '["x", {a: "\\u0000"}]'])
