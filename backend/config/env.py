@@ -80,7 +80,7 @@ class Environment:
     documents_manifest: str = ""  # file of documents_build, whose documents are trusted beside those of the product
     introspection: str = "auto"  # on or off: whether the schema can be asked for; auto: on in development alone
     suggestions: bool = True  # "Did you mean ..." in errors; never where introspection is off
-    document_cache_bytes: int = 500_000  # GraphQL documents kept parsed and validated; each takes about 50 times that
+    document_cache_bytes: int = 64_000_000  # memory, as estimated, for GraphQL documents and what is made of them
     cors_origins: str = ""  # such as https://app.example.org, by spaces: whose pages may ask, by token, from elsewhere
     write_threads: int = 8  # threads per process that run services
     write_lock_timeout_seconds: float = 5.0  # a service of the server waits no longer for a lock; retryable then

@@ -11,11 +11,13 @@ Value = TypeVar("Value")
 class LeastRecent(Generic[Key, Value]):
     """Values by key, made when first asked for. For one event loop or thread: making a value twice must do no harm."""
 
-    def __init__(self, size: int, *, weight: Callable[[Key], int] | None = None, capacity: int = 0) -> None:
-        """At most `size` values, and with `weight` at most `capacity` in all of their keys' weights."""
+    def __init__(self, size: int, *, weight: Callable[[Key, Value], int] | None = None, capacity: int = 0) -> None:
+        """At most `size` values, and with `weight` at most `capacity` in all of their weights."""
         self._size, self._weight, self._capacity = size, weight, capacity
-        self._weighed = 0
         self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._weights: dict[Key, int] = {}
+        self.weighed = 0
+        """The weights of all values, as they were when each was weighed."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -29,21 +31,25 @@ class LeastRecent(Generic[Key, Value]):
 
     def forget(self, key: Key) -> None:
         """Drops the value of a key, if there is one."""
-        if self._values.pop(key, None) is not None and self._weight:
-            self._weighed -= self._weight(key)
+        if self._values.pop(key, None) is not None:
+            self.weighed -= self._weights.pop(key, 0)
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
         """The value of a key; what `make` raises is not kept, nor what is heavier than all may be."""
         found = self.peek(key)
-        if found is not None:
-            return found
-        found = make()
-        if self._weight and self._weight(key) > self._capacity:
-            return found  # all others would have to go
-        if key not in self._values:
-            self._weighed += self._weight(key) if self._weight else 0
-        self._values[key] = found
-        while len(self._values) > self._size or self._weighed > self._capacity:
-            forgotten, _ = self._values.popitem(last=False)
-            self._weighed -= self._weight(forgotten) if self._weight else 0
+        if found is None:
+            found = self._values[key] = make()
+            self.weigh(key)
         return found
+
+    def weigh(self, key: Key) -> None:
+        """Weighs a value anew, which may have grown; those that were used longest ago make room for it."""
+        if self._weight is not None and (found := self._values.get(key)) is not None:
+            weight = self._weight(key, found)
+            if weight > self._capacity:
+                self.forget(key)  # else all others would have to go
+                return
+            self.weighed += weight - self._weights.get(key, 0)
+            self._weights[key] = weight
+        while len(self._values) > self._size or self.weighed > self._capacity:
+            self.forget(next(iter(self._values)))

@@ -19,6 +19,7 @@ from backend.core.least_recent import LeastRecent
 
 _ROWS, _DONE, _SYNC = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC
 _SEEN = 1_000  # statements of a connection whose executions are counted
+_KEPT_BYTES = 500_000  # of the texts that a connection keeps; PostgreSQL takes about 100 bytes for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class _Names:
     """The statements that PostgreSQL keeps for one connection, by text and types; how often others were sent."""
 
     kept: dict[_Key, bytes] = field(default_factory=dict)
-    sent: LeastRecent[_Key, list[int]] = field(default_factory=lambda: LeastRecent(_SEEN))
+    kept_bytes: int = 0
+    # By the hash of the key, for texts can be long: one that two share has them kept a little sooner.
+    sent: LeastRecent[int, list[int]] = field(default_factory=lambda: LeastRecent(_SEEN))
     made: int = 0
 
 
@@ -52,9 +55,9 @@ class Pipelines:
     `keep` is the number of statements kept per connection, the oldest making room; 0 where a pooler stands between.
     """
 
-    def __init__(self, *, keep: int, after: int) -> None:
-        """`after` executions of a statement on a connection it is kept."""
-        self._keep, self._after = keep, after
+    def __init__(self, *, keep: int, after: int, keep_bytes: int = _KEPT_BYTES) -> None:
+        """`after` executions of a statement on a connection it is kept, if all have at most `keep_bytes` of text."""
+        self._keep, self._after, self._keep_bytes = keep, after, keep_bytes
         self._names: WeakKeyDictionary[AsyncConnection[Any], _Names] = WeakKeyDictionary()
 
     async def run(self, connection: "AsyncConnection[Any]", queries: Sequence[TextQuery]) -> list[PGresult]:
@@ -89,8 +92,9 @@ class Pipelines:
         key = (query.text, query.types)
         name, asides = names.kept.get(key), 0
         if name is None and self._is_due(names, key):
-            asides += self._make_room(pgconn, names)
+            asides += self._make_room(pgconn, names, len(query.text))
             names.made += 1
+            names.kept_bytes += len(query.text)
             name = names.kept[key] = b"p%d" % names.made
             pgconn.send_prepare(name, query.text, query.types)
             asides += 1
@@ -101,18 +105,21 @@ class Pipelines:
         return asides
 
     def _is_due(self, names: _Names, key: _Key) -> bool:
-        if not self._keep:
+        if not self._keep or len(key[0]) > self._keep_bytes:
             return False
-        count = names.sent.get(key, lambda: [0])
+        count = names.sent.get(hash(key), lambda: [0])
         count[0] += 1
         return count[0] > self._after
 
-    def _make_room(self, pgconn: PGconn, names: _Names) -> int:
-        if len(names.kept) < self._keep:
-            return 0
-        oldest = next(iter(names.kept))
-        pgconn.send_query_params(b"DEALLOCATE " + names.kept.pop(oldest), None)
-        return 1
+    def _make_room(self, pgconn: PGconn, names: _Names, length: int) -> int:
+        """How many statements PostgreSQL is to forget, so that it can keep one more with a text so long."""
+        count = 0
+        while len(names.kept) >= self._keep or names.kept_bytes + length > self._keep_bytes:
+            oldest = next(iter(names.kept))
+            names.kept_bytes -= len(oldest[0])
+            pgconn.send_query_params(b"DEALLOCATE " + names.kept.pop(oldest), None)
+            count += 1
+        return count
 
 
 def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:

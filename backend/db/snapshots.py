@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from math import inf
 from typing import Any, Self, TypeVar
 
@@ -20,6 +19,7 @@ from psycopg.types.json import set_json_loads
 from psycopg_pool import PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
+from backend.core.least_recent import LeastRecent
 from backend.db.failures import is_unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.pools import ReadPool, Row
@@ -30,6 +30,7 @@ TextRow = tuple[bytes | None, ...]
 _BEGIN, _COMMIT = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
 _SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
 _WAITING = 0.9  # of the time that is left: who waits longer for a connection is told so before the deadline
+_NUMBERED_BYTES = 2_000_000  # of texts of statements that are kept
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
 _ADAPTERS = AdaptersMap(psycopg.adapters)
 set_json_loads(orjson.loads, _ADAPTERS)  # in a quarter of the time
@@ -343,9 +344,17 @@ class Snapshot:
             await self._pool.putconn(connection)
 
 
-@lru_cache(CACHE_SIZE)
+_NUMBERED: LeastRecent[str, bytes] = LeastRecent(
+    CACHE_SIZE, weight=lambda text, numbered: len(text) + len(numbered), capacity=_NUMBERED_BYTES
+)
+
+
 def _numbered(text: str) -> bytes:
     """A statement with $1, $2, ... in place of each %s."""
+    return _NUMBERED.get(text, lambda: _number(text))
+
+
+def _number(text: str) -> bytes:
     first, *others = text.split("%s")
     return "".join([first, *(f"${number}{part}" for number, part in enumerate(others, start=1))]).encode()
 

@@ -10,6 +10,7 @@ from backend.phi import names
 from backend.phi.patterns import E_MAIL, PATTERNS, Identifier, names_a_provider
 
 REMEMBERED = 2_000  # texts; payers, rules and tools repeat from row to row
+_LONGEST_REMEMBERED = 500  # characters of one, for it is kept in memory
 _MONTH_OR_DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])?")
 _UNSEEN = "\u200b"
 
@@ -54,10 +55,9 @@ def scan(text: str, *, with_names: bool = True) -> tuple[Hit, ...]:
 
     Without `with_names` names of persons are not looked for, as in the name of a payer.
     """
-    return _scan(text, with_names)
+    return (_scan if len(text) > _LONGEST_REMEMBERED else _remembered)(text, with_names)
 
 
-@lru_cache(REMEMBERED)
 def _scan(text: str, with_names: bool) -> tuple[Hit, ...]:
     plain = text if text.isascii() else text.translate(_PLAIN)
     found = list(_reads(plain.replace(_UNSEEN, " "), with_names))
@@ -66,6 +66,9 @@ def _scan(text: str, with_names: bool) -> tuple[Hit, ...]:
         within = _reads(plain.replace(_UNSEEN, ""), with_names)
         found += (hit._replace(start=places[hit.start], end=places[hit.end - 1] + 1) for hit in within)
     return _apart(found)
+
+
+_remembered = lru_cache(REMEMBERED)(_scan)
 
 
 def _reads(plain: str, with_names: bool) -> Iterator[Hit]:

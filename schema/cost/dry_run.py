@@ -1,6 +1,7 @@
 """What an operation would cost, field by field, without executing it."""
 
 from functools import cache
+from sys import getsizeof
 from typing import Any
 
 import orjson
@@ -19,7 +20,10 @@ from schema.validity import problems
 
 _LARGEST = 2**31 - 1  # of GraphQL's Int
 _LINES = 1_000  # that the answer is priced with
-_KEPT = 16  # results, for who asks again and again, in aliases or requests
+_KEPT, _KEPT_BYTES = 16, 4_000_000  # results, for who asks again and again, in aliases or requests; their memory
+_LINE_BYTES = 400
+_Asked = tuple[str, str | None, str | None]
+_Found = tuple[int, list[Line]]
 
 
 class DocumentNotValid(BadUserInput):
@@ -95,8 +99,12 @@ async def operation_cost(
 
 
 @cache
-def _results() -> LeastRecent[tuple[str, str | None, str | None], tuple[int, list[Line]]]:
-    return LeastRecent(_KEPT)
+def _results() -> LeastRecent[_Asked, _Found]:
+    return LeastRecent(_KEPT, weight=_weight, capacity=_KEPT_BYTES)
+
+
+def _weight(key: _Asked, found: _Found) -> int:
+    return sum(map(getsizeof, key)) + _LINE_BYTES * len(found[1])
 
 
 def _variables(text: str | None) -> dict[str, Any]:
@@ -113,9 +121,7 @@ def _variables(text: str | None) -> dict[str, Any]:
     return found
 
 
-def _priced(
-    schema: GraphQLSchema, text: str, variables: dict[str, Any], operation_name: str | None
-) -> tuple[int, list[Line]]:
+def _priced(schema: GraphQLSchema, text: str, variables: dict[str, Any], operation_name: str | None) -> _Found:
     try:
         document = parsed(text)
         operation = operation_of(document, operation_name)

@@ -1,11 +1,11 @@
 """Documents, parsed, limited and validated once per text; and what is known of each of their operations."""
 
 import asyncio
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from django.conf import settings
 from graphql import (
@@ -24,6 +24,7 @@ from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
 from schema.execution.selection import Conditions, collect, conditions_of
 from schema.execution.turns import Party, Turns
+from schema.execution.weights import document_weight, form_weight, price_weight, selected_weight
 from schema.footprint import lighten
 from schema.limits import operation_of, parsed
 from schema.usage.coordinates import Usage, usage_of
@@ -33,9 +34,17 @@ OPERATIONS = Path(__file__).parents[1] / "operations"
 """The documents that come with the product, one operation in a file."""
 _DOCUMENTS = 512
 _OF_STRANGERS = 16  # documents that nobody who is signed in has sent: a flood of them pushes out no others
+# Parts of DRIFTGRAPH_DOCUMENT_CACHE_BYTES: of strangers' documents; of the forms of one, which then forgets some.
+_STRANGERS_PART, _FORMS_PART = 16, 8
 _PRICED = 5  # characters of a document that is not known yet, for 1 of a budget
 _ERRORS = 10  # of validation; each may look for names that are alike among all of the schema
 _FORMS = 32  # of one operation: rights times values of the variables in @skip and @include
+Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made")
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(slots=True, eq=False)
@@ -52,9 +61,31 @@ class Prepared:
     coercion: Coercion | None  # where there are no errors
     sizing: Sizing = field(default_factory=Sizing)
     usage: Usage = field(default_factory=Usage)
-    forms: LeastRecent[Hashable, object] = field(default_factory=lambda: LeastRecent(_FORMS))
-    prices: LeastRecent[Hashable, Price] = field(default_factory=lambda: LeastRecent(_FORMS))
-    selections: LeastRecent[Hashable, Selected] = field(default_factory=lambda: LeastRecent(_FORMS))
+    own_weight: int = 0  # bytes of memory, estimated, without what is made of it
+    form_weight: int = 0
+    grow: Callable[[], None] = _nothing  # is called when something was made of it that is kept
+    forms: LeastRecent[Hashable, object] = field(init=False)
+    prices: LeastRecent[tuple[Any, ...], Price] = field(init=False)
+    selections: LeastRecent[tuple[Any, ...], Selected] = field(init=False)
+
+    def __post_init__(self) -> None:
+        each, capacity = self.form_weight, settings.ENVIRONMENT.document_cache_bytes // _FORMS_PART
+        self.forms = LeastRecent(_FORMS, weight=lambda _key, _form: each, capacity=capacity)
+        self.prices = LeastRecent(_FORMS, weight=price_weight, capacity=capacity)
+        self.selections = LeastRecent(_FORMS, weight=selected_weight, capacity=capacity)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, estimated, with all that was made of it."""
+        return self.own_weight + self.forms.weighed + self.prices.weighed + self.selections.weighed
+
+    def made(self, kept: LeastRecent[Key, Made], key: Key, make: Callable[[], Made]) -> Made:
+        """What is made of the operation, where it is kept among `forms`, `prices` or `selections`."""
+        found = kept.peek(key)
+        if found is None:
+            found = kept.get(key, make)
+            self.grow()
+        return found
 
     @property
     def kind(self) -> OperationType:
@@ -68,7 +99,8 @@ class Prepared:
         root = self.schema.get_root_type(self.kind)
         if root is None:
             raise TypeError("the schema lacks the operation's type")
-        return self.selections.get(
+        return self.made(
+            self.selections,
             tuple(values.get(name) for name in names),
             lambda: selected(self.schema, self.fragments, conditions, root, self.operation.selection_set),
         )
@@ -94,7 +126,7 @@ class Prepared:
     def price(self, raw_variables: Mapping[str, Any] | None) -> Price:
         """What the operation costs with these variables, which need not be good."""
         values = self.sizing.values(raw_variables)
-        return self.prices.get(tuple(values.values()), lambda: self._priced(values))
+        return self.made(self.prices, tuple(values.values()), lambda: self._priced(values))
 
     def _priced(self, values: Mapping[str, Any]) -> Price:
         return Pricing(self.schema, self.operation, self.fragments, values).price()
@@ -103,19 +135,19 @@ class Prepared:
 _Kept: TypeAlias = LeastRecent[tuple[str, str | None], Prepared]
 
 
-def _keeping(size: int) -> _Kept:
-    capacity = settings.ENVIRONMENT.document_cache_bytes * size // _DOCUMENTS
-    return LeastRecent(size, weight=lambda key: len(key[0]), capacity=capacity)
+def _keeping(size: int, part: int) -> _Kept:
+    capacity = settings.ENVIRONMENT.document_cache_bytes // part
+    return LeastRecent(size, weight=lambda _key, prepared: prepared.weight, capacity=capacity)
 
 
 @cache
 def _documents() -> _Kept:
-    return _keeping(_DOCUMENTS)
+    return _keeping(_DOCUMENTS, 1)
 
 
 @cache
 def _of_strangers() -> _Kept:
-    return _keeping(_OF_STRANGERS)
+    return _keeping(_OF_STRANGERS, _STRANGERS_PART)
 
 
 def known(text: str, operation_name: str | None) -> Prepared | None:
@@ -167,7 +199,9 @@ def _kept(found: Prepared, operation_name: str | None, where: _Kept) -> Prepared
     """The same; what is not valid is not kept, for then it would push out what is."""
     if found.errors:
         return found
-    return where.get((found.text, operation_name), lambda: found)
+    key = (found.text, operation_name)
+    found.grow = partial(where.weigh, key)
+    return where.get(key, lambda: found)
 
 
 def _prepare(text: str, operation_name: str | None) -> Prepared:
@@ -177,7 +211,7 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
     errors = problems(schema, document, at_most=_ERRORS)
     if errors:
         return Prepared(schema, text, document, operation, fragments, errors, Conditions(), None)
-    lighten(document)
+    nodes = lighten(document)
     return Prepared(
         schema,
         text,
@@ -189,6 +223,8 @@ def _prepare(text: str, operation_name: str | None) -> Prepared:
         Coercion(schema, operation),
         sizing_of(schema, operation, fragments),
         usage_of(schema, operation, fragments),
+        document_weight(text, nodes),
+        form_weight(schema, operation, fragments),
     )
 
 

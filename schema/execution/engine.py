@@ -194,7 +194,7 @@ def _refuse_unusable(result: ExecutionResult) -> None:
 def _form(prepared: Prepared, values: Mapping[str, Any], context: Context) -> Form:
     rights = context.principal.rights if context.principal else None
     key = (rights, HIDDEN_BELOW.get(), tuple(values.get(name) for name in prepared.conditions.variables))
-    found = prepared.forms.get(key, lambda: _outlined(prepared, values, rights))
+    found = prepared.made(prepared.forms, key, lambda: _outlined(prepared, values, rights))
     if not isinstance(found, Form):
         raise TypeError(type(found).__name__)
     return found

@@ -51,6 +51,14 @@ def collect(
     return {key: Selection(key, nodes[0].name.value, tuple(nodes)) for key, nodes in found.items()}
 
 
+def applies(schema: GraphQLSchema, condition: NamedTypeNode | None, kind: GraphQLObjectType) -> bool:
+    """Whether a fragment with this type condition says something of objects of a type."""
+    if condition is None or condition.name.value == kind.name:
+        return True
+    named = schema.get_type(condition.name.value)
+    return is_abstract_type(named) and schema.is_sub_type(named, kind)
+
+
 class _Collector:
     def __init__(
         self,
@@ -74,21 +82,13 @@ class _Collector:
             key = node.alias.value if node.alias else node.name.value
             self._found.setdefault(key, []).append(node)
         elif isinstance(node, InlineFragmentNode):
-            if self._applies(node.type_condition):
+            if applies(self._schema, node.type_condition, self._type):
                 self.add(node.selection_set)
         elif isinstance(node, FragmentSpreadNode) and node.name.value not in self._visited:
             self._visited.add(node.name.value)
             fragment = self._fragments.get(node.name.value)
-            if fragment is not None and self._applies(fragment.type_condition):
+            if fragment is not None and applies(self._schema, fragment.type_condition, self._type):
                 self.add(fragment.selection_set)
-
-    def _applies(self, condition: NamedTypeNode | None) -> bool:
-        if condition is None or condition.name.value == self._type.name:
-            return True
-        named = self._schema.get_type(condition.name.value)
-        if not is_abstract_type(named):
-            return False
-        return self._schema.is_sub_type(named, self._type)
 
     def _included(self, node: SelectionNode) -> bool:
         for directive in node.directives or ():

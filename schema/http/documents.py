@@ -1,6 +1,7 @@
 """Which document a request means: by its text, by the id of a trusted one, or by the hash of one sent before."""
 
 from collections.abc import Mapping
+from sys import getsizeof
 from typing import Any
 
 from django.conf import settings
@@ -9,8 +10,9 @@ from backend.core.errors import AppError, BadUserInput, Forbidden
 from backend.core.least_recent import LeastRecent
 from schema.execution.trusted import document_id, trusted_documents
 
-_REMEMBERED = 512  # texts of automatic persisted queries; each has at most DRIFTGRAPH_MAX_QUERY_CHARACTERS
-_OF_STRANGERS = 32  # of those that only who is not signed in has sent: a flood of them pushes out no others
+_REMEMBERED, _REMEMBERED_BYTES = 512, 8_000_000  # texts of automatic persisted queries, and their memory
+# Of those that only who is not signed in has sent: a flood of them pushes out no others.
+_OF_STRANGERS, _OF_STRANGERS_BYTES = 32, 1_000_000
 _PREFIX = "sha256:"
 
 
@@ -42,12 +44,16 @@ class HashDiffers(BadUserInput):
     """The hash in extensions.persistedQuery is not the SHA-256 of the query."""
 
 
+def _texts(size: int, capacity: int) -> LeastRecent[str, str]:
+    return LeastRecent(size, weight=lambda _hash, text: getsizeof(text), capacity=capacity)
+
+
 class Documents:
     """Finds the text of a request; remembers what was sent with its hash where DRIFTGRAPH_DOCUMENTS is automatic."""
 
     def __init__(self) -> None:
-        self._sent: LeastRecent[str, str] = LeastRecent(_REMEMBERED)
-        self._sent_by_strangers: LeastRecent[str, str] = LeastRecent(_OF_STRANGERS)
+        self._sent = _texts(_REMEMBERED, _REMEMBERED_BYTES)
+        self._sent_by_strangers = _texts(_OF_STRANGERS, _OF_STRANGERS_BYTES)
 
     def text(self, query: str | None, named: str | None, persisted: str | None) -> str:
         """The text that is meant by `query`, by `documentId` or by the hash of Apollo's persistedQuery.

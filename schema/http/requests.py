@@ -23,6 +23,7 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 EVENT_STREAM = "text/event-stream"
 MULTIPART = "multipart/form-data"
 _RANGES = 100  # media ranges that are looked at; those of a longer header would hold up others
+_LONGEST_REMEMBERED = 1_000  # characters of such a header, for what it was found to want is kept with it
 # Django's reader of parameters takes time that grows with the square of a header's length.
 _QUALITY = re.compile(r";\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)", re.IGNORECASE)
 _CHARSET = re.compile(r";\s*charset=\"?([^\s;\"]+)", re.IGNORECASE)
@@ -184,16 +185,22 @@ async def read_request(scope: Scope, receive: Receive, headers: Headers) -> Grap
     return request_of(read_json(await read_body(receive, headers, settings.ENVIRONMENT.max_body_bytes), "The body"))
 
 
-@lru_cache(maxsize=64)
 def response_type(accept: str) -> str | None:
     """The media type of the answer: the one that the client prefers, None where it wants none of them.
 
     Of those that it likes alike, the newer one only where it is named, and events where nothing else is wanted.
     """
+    return (_response_type if len(accept) > _LONGEST_REMEMBERED else _remembered)(accept)
+
+
+def _response_type(accept: str) -> str | None:
     wanted = _accepted(accept) if accept.strip() else {"*/*": 1.0}
     likes = [GRAPHQL_RESPONSE, JSON] if GRAPHQL_RESPONSE in wanted else [JSON, GRAPHQL_RESPONSE]
     best = max((*likes, EVENT_STREAM), key=lambda name: _quality(name, wanted))
     return best if _quality(best, wanted) > 0 else None
+
+
+_remembered = lru_cache(maxsize=64)(_response_type)
 
 
 def names(accept: str, media_type: str) -> bool:

@@ -49,6 +49,33 @@ async def test_a_statement_is_kept_when_it_comes_again(connection: AsyncConnecti
     assert await _kept(connection) == ["SELECT $1::text, 1"]
 
 
+async def test_the_oldest_make_room_for_a_statement_of_many_characters(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=0, keep_bytes=100)
+    short = [_query(number, "a") for number in range(1, 6)]
+    long = TextQuery(b"SELECT $1::text, '%s'" % (b"x" * 60), ["a"])
+    longest = TextQuery(b"SELECT $1::text, '%s'" % (b"x" * 100), ["a"])
+
+    await pipelines.run(connection, short)
+    assert len(await _kept(connection)) == 5
+    results = await pipelines.run(connection, [*short, long, longest])
+
+    assert [result.get_value(0, 0) for result in results] == [b"a"] * 7
+    assert await _kept(connection) == ["SELECT $1::text, 5", long.text.decode()]
+
+    await pipelines.run(connection, short)
+    assert await _kept(connection) == [f"SELECT $1::text, {number}" for number in range(1, 6)]
+
+
+async def test_texts_of_statements_that_were_sent_once_are_not_kept(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=2)
+
+    await pipelines.run(connection, [_query(number, "a") for number in range(20)])
+
+    (names,) = pipelines._names.values()
+    assert len(names.sent) == 20
+    assert all(isinstance(key, int) for key in names.sent._values)
+
+
 async def test_nothing_is_kept_behind_a_pooler(connection: AsyncConnection) -> None:
     pipelines = Pipelines(keep=0, after=0)
 

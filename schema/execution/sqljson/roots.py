@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from sys import getsizeof
 from types import EllipsisType
 from typing import Any
 
@@ -21,18 +23,33 @@ from schema.execution.sqljson.plans import PagePlan, Plan, RowPlan
 from schema.relay.ids import decode_id, decode_id_of
 from schema.relay.node import NodeKinds
 
-_PLANS = 512  # plans of a process
-_SHARED: LeastRecent[Hashable, Plan] = LeastRecent(_PLANS)
-_BOUNDS, _BOUNDS_LENGTH = 1_000, 100_000  # arguments of a process that are kept, and the length of their texts
+# Of a process: numbers, and bytes of memory as estimated. The keys have a root field's number in its place, so nothing
+# but the form of its document keeps that in memory.
+_PLANS, _PLANS_BYTES = 512, 16_000_000
+_BOUNDS, _BOUNDS_BYTES = 1_000, 4_000_000
+_numbers = count()
 _KEPT = frozenset({str, int, bool, type(None), EllipsisType})  # values of variables by which arguments are known again
 
 
-def _length(key: "tuple[PlainField, int, tuple[Any, ...]]") -> int:
-    return sum(len(value) for value in key[2] if isinstance(value, str))
+def _plan_weight(_key: Hashable, plan: Plan) -> int:
+    return 4_000 + sum(4 * len(query.text) + 130 * len(query.parameters) for query in plan.queries)
 
 
-_BOUND: "LeastRecent[tuple[PlainField, int, tuple[Any, ...]], Bound]" = LeastRecent(
-    _BOUNDS, weight=_length, capacity=_BOUNDS_LENGTH
+def _bound_weight(key: Hashable, bound: Bound) -> int:
+    # A condition has one value at least, and is some objects of Django's.
+    return 2_000 + _size(key) + sum(2_000 + _size(value) for value in bound.values.values())
+
+
+def _size(value: object) -> int:
+    own = getsizeof(value)
+    return own + sum(map(_size, value)) if isinstance(value, (tuple, list)) else own
+
+
+_SHARED: LeastRecent[tuple[int, tuple[Hashable, ...]], Plan] = LeastRecent(
+    _PLANS, weight=_plan_weight, capacity=_PLANS_BYTES
+)
+_BOUND: LeastRecent[tuple[int, int, tuple[Any, ...]], Bound] = LeastRecent(
+    _BOUNDS, weight=_bound_weight, capacity=_BOUNDS_BYTES
 )
 
 
@@ -51,6 +68,7 @@ class PlainField:
     target: Page | Row
     uses: tuple[Use, ...]
     required: bool
+    number: int = field(default_factory=_numbers.__next__, init=False)
     _fixed: dict[int, Bound] = field(default_factory=dict)  # of arguments without variables
     _reads: dict[int, tuple[str, ...]] = field(default_factory=dict)  # variables that the arguments of others read
 
@@ -63,7 +81,7 @@ class PlainField:
         bounds = tuple([self._bound(use, variables) for use in self.uses[root is not None :]])
         if root is not None:
             bounds = (root, *bounds)
-        key = (self, tuple(bound.shape for bound in bounds))
+        key = (self.number, tuple(bound.shape for bound in bounds))
         plan = _SHARED.get(key, lambda: self._plan(bounds))
         return Ready(
             plan,
@@ -96,7 +114,7 @@ class PlainField:
         values = tuple([given.get(name, ...) for name in names])
         if not _KEPT.issuperset(map(type, values)):
             return _bind(use, variables)
-        return _BOUND.get((self, use.number, values), lambda: _bind(use, variables))
+        return _BOUND.get((self.number, use.number, values), lambda: _bind(use, variables))
 
 
 def _bind(use: Use, variables: Any) -> Bound:
