@@ -2,10 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from sys import getsizeof
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+
+def bytes_of(value: object) -> int:
+    """Bytes of memory of a value, with what is in it where it is a tuple or a list."""
+    inner = sum(map(bytes_of, value)) if isinstance(value, (tuple, list)) else 0
+    return getsizeof(value) + inner
 
 
 class LeastRecent(Generic[Key, Value]):

@@ -12,7 +12,7 @@ from django.db.models.base import ModelState
 from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.compiler import SQLCompiler
 
-from backend.core.least_recent import LeastRecent
+from backend.core.least_recent import LeastRecent, bytes_of
 
 Model = TypeVar("Model", bound=models.Model)
 CACHE_SIZE, _CACHE_BYTES = 512, 8_000_000  # statement shapes per process, and what they take, as estimated
@@ -105,9 +105,9 @@ def lateral(inner: Statement) -> Statement:
     return Statement(text, (Slot("parents"), *inner.parameters))
 
 
-def _weight(_key: Hashable, statement: Statement) -> int:
-    # As measured: a parameter is an expression of Django's, with a field, and stands in the key as well.
-    return 4_000 + 4 * len(statement.text) + 1_600 * len(statement.parameters)
+def _weight(key: Hashable, statement: Statement) -> int:
+    # As measured: a parameter is an expression of Django's, with a field.
+    return 4_000 + bytes_of(key) + 2 * len(statement.text) + 1_600 * len(statement.parameters)
 
 
 STATEMENTS: LeastRecent[Hashable, Statement] = LeastRecent(CACHE_SIZE, weight=_weight, capacity=_CACHE_BYTES)

@@ -1,7 +1,6 @@
 """What an operation would cost, field by field, without executing it."""
 
 from functools import cache
-from sys import getsizeof
 from typing import Any
 
 import orjson
@@ -10,7 +9,7 @@ from django.conf import settings
 from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 
 from backend.core.errors import BadUserInput
-from backend.core.least_recent import LeastRecent
+from backend.core.least_recent import LeastRecent, bytes_of
 from schema.cost.directives import ListSize
 from schema.cost.pricing import Line, Pricing, sizing_of
 from schema.execution.turns import Party, Turns
@@ -104,7 +103,7 @@ def _results() -> LeastRecent[_Asked, _Found]:
 
 
 def _weight(key: _Asked, found: _Found) -> int:
-    return sum(map(getsizeof, key)) + _LINE_BYTES * len(found[1])
+    return bytes_of(key) + _LINE_BYTES * len(found[1])
 
 
 def _variables(text: str | None) -> dict[str, Any]:

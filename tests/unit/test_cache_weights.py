@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from django.conf import settings
 from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required_argument
@@ -15,7 +16,7 @@ from graphql import GraphQLObjectType, get_named_type, is_leaf_type, is_required
 from backend.core.actor import Right
 from backend.core.least_recent import LeastRecent
 from backend.db import snapshots, sql
-from backend.db.sql import Slot, Statement
+from backend.db.sql import ParentKey, Slot, Statement
 from backend.phi import scanner
 from schema.build import core_schema
 from schema.cost import dry_run
@@ -24,6 +25,7 @@ from schema.execution.compiled.plan import Abstract, Fields, ObjectPlan
 from schema.execution.documents import Prepared, prepare
 from schema.execution.engine import Form, _outlined
 from schema.execution.sqljson import roots
+from schema.execution.sqljson.plans import Plan
 from schema.execution.sqljson.roots import PlainField, PlainNode
 from schema.http import requests
 from schema.http.documents import Documents
@@ -220,6 +222,40 @@ def test_documents_take_no_more_than_they_weigh(name: str) -> None:
     assert taken <= 10 * documents._prepare(f"{text} # 0", None).own_weight + 300_000
 
 
+_CONDITIONS_OF = {
+    "values": [{"payer": {"code": {"ne": "x"}}}] * 95,
+    "none": [{"payer": {"code": {"isNull": True}}}] * 95,
+    "lists": [{"payer": {"code": {"in": ["x" * 30] * 100}}}] * 20,
+}
+
+
+@pytest.mark.parametrize("name", _CONDITIONS_OF)
+def test_plans_statements_and_arguments_take_no_more_than_they_weigh(name: str) -> None:
+    text = "query($filter: DriftEventFilter) { driftEvents(filter: $filter) { totalCount nodes { id } } }"
+    prepared = prepare(text, None)
+    assert prepared.coercion is not None
+    field = _outlined(prepared, {}, _RIGHTS).plain["driftEvents"]
+    assert isinstance(field, PlainField)
+    coercion, use = prepared.coercion, field.uses[0]
+
+    def bound() -> roots.Bound:
+        conditions = orjson.loads(orjson.dumps(_CONDITIONS_OF[name]))  # texts of its own
+        return roots._bind(use, coercion.values({"filter": {"or": conditions}}))
+
+    made = bound()
+
+    def plan() -> tuple[Any, Plan]:
+        return (0, (bound().shape,)), field._plan((made,))
+
+    def statement() -> tuple[Any, Statement]:
+        query = bound().page
+        return ("page", *query.shape), query.rows(ParentKey())
+
+    assert _taken(bound) <= roots._bound_weight((), made)
+    assert _taken(plan) <= roots._plan_weight(*plan())
+    assert _taken(statement) <= sql._weight(*statement())
+
+
 def test_plans_statements_and_bounds_weigh_by_their_texts_and_values() -> None:
     short, long = (Statement("x" * length, (Slot("a"),)) for length in (10, 1_000_010))
     assert sql._weight((), long) - sql._weight((), short) >= 1_000_000
@@ -239,7 +275,7 @@ def test_no_long_text_is_kept_for_each_of_many_keys(monkeypatch: pytest.MonkeyPa
     assert snapshots._NUMBERED.weighed <= 2_000_000
     assert 1 < len(snapshots._NUMBERED) <= 10
     assert sql.STATEMENTS.weighed <= 8_000_000
-    assert 1 < len(sql.STATEMENTS) <= 20
+    assert 1 < len(sql.STATEMENTS) <= 40
 
     kept = Documents()
     for number in range(200):

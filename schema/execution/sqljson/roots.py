@@ -3,14 +3,13 @@
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from sys import getsizeof
 from types import EllipsisType
 from typing import Any
 
 from graphql import FieldNode, FragmentDefinitionNode, GraphQLNonNull, GraphQLSchema, VariableNode, Visitor, visit
 
 from backend.core.actor import Right, enough
-from backend.core.least_recent import LeastRecent
+from backend.core.least_recent import LeastRecent, bytes_of
 from schema.declarations import ChildPage, ChildTop, RootNode, RootPage, RootRow
 from schema.declared_field import page_query
 from schema.execution.core import argument_values, coerced, python_arguments
@@ -31,18 +30,13 @@ _numbers = count()
 _KEPT = frozenset({str, int, bool, type(None), EllipsisType})  # values of variables by which arguments are known again
 
 
-def _plan_weight(_key: Hashable, plan: Plan) -> int:
-    return 4_000 + sum(4 * len(query.text) + 130 * len(query.parameters) for query in plan.queries)
+def _plan_weight(key: Hashable, plan: Plan) -> int:
+    return 4_000 + bytes_of(key) + sum(2 * len(query.text) + 150 * len(query.parameters) for query in plan.queries)
 
 
 def _bound_weight(key: Hashable, bound: Bound) -> int:
-    # A condition has one value at least, and is some objects of Django's.
-    return 2_000 + _size(key) + sum(2_000 + _size(value) for value in bound.values.values())
-
-
-def _size(value: object) -> int:
-    own = getsizeof(value)
-    return own + sum(map(_size, value)) if isinstance(value, (tuple, list)) else own
+    # The shape names each condition, which is several objects of Django's.
+    return 2_000 + bytes_of(key) + 4 * bytes_of(bound.shape) + sum(300 + bytes_of(one) for one in bound.values.values())
 
 
 _SHARED: LeastRecent[tuple[int, tuple[Hashable, ...]], Plan] = LeastRecent(
