@@ -30,6 +30,7 @@ SECRETS = frozenset(
 MIN_KEY_LENGTH = 32  # characters
 MAX_PORT = 65_535
 LEAST_AUDIT_YEARS = 6  # 45 CFR 164.316(b)(2)(i)
+LEAST_DOCUMENT_CACHE_BYTES = 24_000_000  # an eighth of it holds a form of 1,000 fields
 BUDGET_SCHEMES = ("redis", "rediss", "valkey", "valkeys")  # before ://
 FIRST_KEY_ID = "1"
 """The id of the key DRIFTGRAPH_CLAIM_KEY."""
@@ -242,6 +243,13 @@ def _check_origins(name: str, text: str) -> None:
             raise BadSetting(name=name, reason="it must be origins such as https://app.example.org, between spaces")
 
 
+def _check_least(settings: Environment) -> None:
+    leasts = {"retention_audit_years": LEAST_AUDIT_YEARS, "document_cache_bytes": LEAST_DOCUMENT_CACHE_BYTES}
+    for name, least in leasts.items():
+        if getattr(settings, name) < least:
+            raise BadSetting(name=PREFIX + name.upper(), reason=f"it must be at least {least}")
+
+
 def _check_proxies(name: str, text: str) -> None:
     try:
         for one in text.split(",") if text else ():
@@ -351,8 +359,7 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
     if settings.read_database_url:
         check_database_address("DRIFTGRAPH_READ_DATABASE_URL", settings.read_database_url)
-    if settings.retention_audit_years < LEAST_AUDIT_YEARS:
-        raise BadSetting(name="DRIFTGRAPH_RETENTION_AUDIT_YEARS", reason=f"it must be at least {LEAST_AUDIT_YEARS}")
+    _check_least(settings)
     _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:

@@ -61,6 +61,7 @@ def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
         ("DRIFTGRAPH_DEADLINE_SECONDS", "inf", "it must be a number"),
         ("DRIFTGRAPH_DEADLINE_SECONDS", "-1", "it must be greater than 0"),
         ("DRIFTGRAPH_RETENTION_AUDIT_YEARS", "5", "it must be at least 6"),
+        ("DRIFTGRAPH_DOCUMENT_CACHE_BYTES", "500000", "it must be at least 24000000"),
         ("DRIFTGRAPH_PREPARED_STATEMENTS", "perhaps", "it must be true or false"),
         ("DRIFTGRAPH_METRICS_TOKEN", "short", "it must have at least 32 random characters"),
         ("DRIFTGRAPH_METRICS_TOKEN", "two words" * 8, "it must be one word of ASCII characters"),
