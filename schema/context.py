@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from backend.core.errors import Unauthenticated
 from backend.db.listening import Listener
 from backend.db.reads import Reads
 from backend.db.snapshots import Snapshot
+from backend.db.sql import Columns
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.execution.turns import Turns
 from schema.loaders.request import Loaders
@@ -47,6 +48,8 @@ class Context:
     started: float = field(default_factory=time.monotonic)
     loaders: Loaders = field(init=False)
     ids: int = 0  # of its lists of ids, so far
+    columns: Mapping[type[models.Model], Columns] = field(default_factory=dict)
+    """By model the columns that the answer is made of, where they are known: all of them are read otherwise."""
     shown: defaultdict[type[models.Model], set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
     """Which objects of protected types the answer is made of."""
 

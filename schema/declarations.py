@@ -7,6 +7,7 @@ from typing import Any
 import strawberry
 from django.db import models
 
+from backend.db.sql import Columns
 from schema.relay.pages import ListSource
 from schema.small_cells import Cells
 
@@ -84,6 +85,7 @@ class ChildList:
     """All rows that point at this row, of which there are never many."""
 
     name: str
+    model: type[models.Model]
     rows: Callable[[], models.QuerySet[Any]]
     parent: str
 
@@ -135,3 +137,18 @@ class Argument:
     description: str
     default: Any = strawberry.UNSET
     graphql_name: str | None = None
+
+
+def columns_read(declaration: Any) -> Columns | None:
+    """The columns of its row that a field reads, beside the id, which is always read; None: that is not known."""
+    match declaration:
+        case Column(attribute, _, cells):
+            return (attribute, *(cells.columns if cells else ()))
+        case Suppressed(cells):
+            return cells.columns
+        case ToOne(attribute, _):
+            return (attribute,)
+        case GlobalId() | ChildPage() | ChildTop() | ChildList() | Aggregate():
+            return ()
+        case _:
+            return None

@@ -86,7 +86,7 @@ def to_one(description: str, attribute: str, model: type[models.Model]) -> Any:
 
 def child_list(description: str, name: str, rows: Callable[[], models.QuerySet[Any]], parent: str) -> Any:
     """A short list of related rows; one statement for all parents."""
-    return DeclaredField(ChildList(name, rows, parent), description=description)
+    return DeclaredField(ChildList(name, rows().model, rows, parent), description=description)
 
 
 def aggregate(description: str, name: str, text: str, type_: type, columns: tuple[str, ...]) -> Any:

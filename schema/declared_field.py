@@ -10,6 +10,7 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry_django.fields.field import StrawberryDjangoField
 
 from backend.core.actor import Needed
+from backend.db.sql import Columns
 from schema.context import Context, context_of
 from schema.cost.directives import prices
 from schema.declarations import (
@@ -137,37 +138,45 @@ def _to_one(
     declaration: ToOne, sources: Sequence[Any], context: Context, _arguments: dict[str, Any]
 ) -> Awaitable[list[Any]]:
     keys = [getattr(source, declaration.attribute) for source in sources]
-    return context.loaders.rows(declaration.model, keys)
+    return context.loaders.rows(declaration.model, keys, context.columns.get(declaration.model))
 
 
-def page_query(source: ListSource, arguments: dict[str, Any]) -> PageQuery:
-    """The page that the arguments of a declared field ask for, by their Python names.
+def page_query(source: ListSource, arguments: dict[str, Any], columns: Columns | None = None) -> PageQuery:
+    """The page that the arguments of a declared field ask for, by their Python names, and by its columns.
 
     Raises:
         BadUserInput, LimitExceeded: of the page arguments or the filter.
     """
     page = PageArguments.of(**{name: arguments.get(name) for name in ("first", "after", "last", "before")})
-    return PageQuery(source, source.keyset(arguments.get("order_by")), page, translate(arguments.get("filter")))
+    keyset = source.keyset(arguments.get("order_by"))
+    if columns is not None:
+        columns = tuple(dict.fromkeys((*columns, *keyset.columns)))  # cursors are made of them
+    return PageQuery(source, keyset, page, translate(arguments.get("filter")), columns)
+
+
+def _page(source: ListSource, context: Context, arguments: dict[str, Any]) -> PageQuery:
+    return page_query(source, arguments, context.columns.get(source.model))
 
 
 def _child_page(
     declaration: ChildPage, sources: Sequence[Any], context: Context, arguments: dict[str, Any]
 ) -> Awaitable[list[Any]]:
-    return context.loaders.pages(page_query(declaration.source, arguments), _keys(sources))
+    return context.loaders.pages(_page(declaration.source, context, arguments), _keys(sources))
 
 
 async def _child_top(
     declaration: ChildTop, sources: Sequence[Any], context: Context, arguments: dict[str, Any]
 ) -> list[Any]:
     size = 1 if declaration.single else arguments["last"]
-    pages = await context.loaders.pages(page_query(declaration.source, {"first": size}), _keys(sources))
+    pages = await context.loaders.pages(_page(declaration.source, context, {"first": size}), _keys(sources))
     return [next(iter(page.nodes), None) if declaration.single else page.nodes for page in pages]
 
 
 def _child_list(
     declaration: ChildList, sources: Sequence[Any], context: Context, _arguments: dict[str, Any]
 ) -> Awaitable[list[Any]]:
-    return context.loaders.many(declaration.name, declaration.rows, declaration.parent, _keys(sources))
+    columns = context.columns.get(declaration.model)
+    return context.loaders.many(declaration.name, declaration.rows, declaration.parent, _keys(sources), columns)
 
 
 async def _aggregate(
@@ -181,7 +190,7 @@ async def _aggregate(
 def _root_page(
     declaration: RootPage, _sources: Sequence[Any], context: Context, arguments: dict[str, Any]
 ) -> Awaitable[list[Any]]:
-    query = page_query(declaration.source, arguments)
+    query = _page(declaration.source, context, arguments)
     if not declaration.parent_tag:
         return root_page(context.snapshot, query, context.note)
     kind = NodeKinds.by_tag[declaration.parent_tag]
@@ -193,7 +202,7 @@ def _root_row(
     declaration: RootRow, _sources: Sequence[Any], context: Context, arguments: dict[str, Any]
 ) -> Awaitable[list[Any]]:
     key = decode_id_of(arguments["id"], declaration.tag, expected=declaration.type_name)
-    return context.loaders.rows(declaration.model, [key])
+    return context.loaders.rows(declaration.model, [key], context.columns.get(declaration.model))
 
 
 async def _root_node(
@@ -216,7 +225,9 @@ _RESOLVE: dict[type, Callable[[Any, Sequence[Any], Context, dict[str, Any]], Awa
 
 
 async def load_node(context: Context, tag: str, key: uuid.UUID) -> Any:
-    """The row behind a decoded global id; None where the organization has none or the type is unknown.
+    """The row behind a decoded global id, for the answer: it has the columns that this is made of, perhaps no others.
+
+    None where the organization has none or the type is unknown.
 
     Raises:
         Forbidden: the type needs a right that the principal lacks.
@@ -225,4 +236,4 @@ async def load_node(context: Context, tag: str, key: uuid.UUID) -> Any:
     if kind is None:
         return None
     context.actor.require(kind.right)
-    return await context.loaders.row(kind.model, key)
+    return await context.loaders.row(kind.model, key, context.columns.get(kind.model))

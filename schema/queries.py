@@ -210,5 +210,6 @@ class Query:
     async def viewer(info: strawberry.Info) -> Viewer:
         context = context_of(info)
         actor = context.actor
-        organization = await context.loaders.row(accounts.Organization, actor.organization_id)
+        columns = context.columns.get(accounts.Organization)
+        organization = await context.loaders.row(accounts.Organization, actor.organization_id, columns)
         return Viewer(role=actor.role, rights=sorted(actor.rights), organization=organization)

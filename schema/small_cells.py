@@ -8,6 +8,7 @@ What a row says of its cells is declared once; every way of execution asks here.
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from django.conf import settings
@@ -36,6 +37,11 @@ class Cells:
 
     counts: tuple[str, ...]
     parts: tuple[tuple[str, str], ...] = ()  # part and whole
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (*self.counts, *chain.from_iterable(self.parts))
 
     def are_hidden(self, row: Any) -> bool:
         """Whether a count is too small to be shown, and so none of what follows from the counts is."""

@@ -3,7 +3,8 @@
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NoReturn, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -14,6 +15,8 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from backend.core.least_recent import LeastRecent, bytes_of
 
+Columns = tuple[str, ...]
+"""Of a model by their attribute names; the id is always among them."""
 Model = TypeVar("Model", bound=models.Model)
 CACHE_SIZE, _CACHE_BYTES = 512, 8_000_000  # statement shapes per process, and what they take, as estimated
 
@@ -122,17 +125,35 @@ class _ReadState(ModelState):
     adding, db = False, "default"
 
 
-def row_reader(model: type[Model]) -> Callable[[Sequence[Any]], Model]:
-    """A function from a tuple of all concrete columns, in the model's order, to an instance.
+class ColumnNotRead(Exception):
+    """Code asks a row for a column that its statement did not read; Django would fetch it behind our back."""
 
-    The instance is not initialized field by field, as Django's `from_db` would do at ten times the cost: nothing is
-    deferred, and no column needs to be converted.
+
+def narrowed(queryset: models.QuerySet[Any], columns: Columns | None) -> models.QuerySet[Any]:
+    """The same rows with these columns alone, as `row_reader` takes them; None: with all of them."""
+    return queryset if columns is None else queryset.values_list(*columns)
+
+
+@lru_cache(CACHE_SIZE)
+def row_reader(model: type[Model], columns: Columns | None = None) -> Callable[[Sequence[Any]], Model]:
+    """A function from a tuple of these columns to an instance; None: of all concrete ones, in the model's order.
+
+    The instance is not initialized field by field, as Django's `from_db` would do at ten times the cost: no column
+    needs to be converted. To ask it for another column raises ColumnNotRead.
     """
-    names = [field.attname for field in model._meta.concrete_fields]
+
+    names = columns or tuple(field.attname for field in model._meta.concrete_fields)
+    new = model.__new__
+
+    def refuse(*_: Any, fields: Sequence[str] = (), **__: Any) -> NoReturn:
+        raise ColumnNotRead(f"{model.__name__}: {', '.join(fields)}")
 
     def read(row: Sequence[Any]) -> Model:
-        found = model.__new__(model)
-        found.__dict__.update(zip(names, row, strict=True), _state=_ReadState())
+        found = new(model)
+        values = found.__dict__
+        values.update(zip(names, row, strict=True))
+        values["_state"] = _ReadState()
+        values["refresh_from_db"] = refuse  # which Django calls for a column that is not there
         return found
 
     return read

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any, cast
 
 from django.conf import settings
+from django.db.models import Model
 from graphql import (
     GRAPHQL_MAX_INT,
     GRAPHQL_MIN_INT,
@@ -45,8 +46,10 @@ from strawberry.types.arguments import convert_arguments
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
+from backend.db.sql import Columns
 from schema.build import build_schema, core_schema
 from schema.context import Context
+from schema.declarations import columns_read
 from schema.declared_field import DeclaredField
 
 __all__ = ["Executor"]
@@ -159,6 +162,28 @@ def reader(field: GraphQLField) -> Callable[[Any], Any] | None:
     if type(definition).get_result is StrawberryField.get_result and definition.default_resolver is getattr:
         return attrgetter(definition.python_name)
     return None
+
+
+def columns_of(field: GraphQLField) -> Columns | None:
+    """The columns of its row that a field reads, beside the id; None: that is not known.
+
+    A resolver says it by `columns` in the metadata of its field.
+    """
+    definition = field.extensions.get("strawberry-definition")
+    if isinstance(definition, DeclaredField):
+        return columns_read(definition.declaration) if declared(field) else None
+    if not isinstance(definition, StrawberryField):
+        return None
+    if reader(field) is not None:
+        return (definition.python_name,)
+    return definition.metadata.get("columns")
+
+
+def row_model(kind: GraphQLObjectType) -> type[Model] | None:
+    """The model whose rows are the objects of a type; None: they are plain objects."""
+    definition = kind.extensions.get("strawberry-definition")
+    django = getattr(getattr(definition, "origin", None), "__strawberry_django_definition__", None)
+    return django.model if django else None
 
 
 def surely(kind: GraphQLObjectType) -> Callable[[Any], bool] | None:

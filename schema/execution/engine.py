@@ -163,6 +163,7 @@ async def _executed(
     if len(texts) == len(form.keys):
         return Answer(_object(form, texts), (), rows, way="sql")
     others = [key for key in form.keys if key not in texts]
+    context.columns = form.plan.columns
     run = executor(prepared.schema, prepared.operation, prepared.fragments, variables, context)
     result = await execute_compiled(form.plan, others, run)
     _refuse_unusable(result)

@@ -74,7 +74,7 @@ class _Collector:
 
     def add(self, selection_set: SelectionSetNode) -> None:
         for node in selection_set.selections:
-            if self._included(node):
+            if is_included(node, self._variables):
                 self._add(node)
 
     def _add(self, node: SelectionNode) -> None:
@@ -90,18 +90,21 @@ class _Collector:
             if fragment is not None and applies(self._schema, fragment.type_condition, self._type):
                 self.add(fragment.selection_set)
 
-    def _included(self, node: SelectionNode) -> bool:
-        for directive in node.directives or ():
-            name = directive.name.value
-            if name in ("skip", "include") and self._condition(directive) is (name == "skip"):
-                return False
-        return True
 
-    def _condition(self, directive: DirectiveNode) -> bool:
-        value = next(argument.value for argument in directive.arguments or () if argument.name.value == "if")
-        if isinstance(value, VariableNode):
-            return bool(self._variables.get(value.name.value))
-        return isinstance(value, BooleanValueNode) and value.value
+def is_included(node: SelectionNode, variables: Mapping[str, Any]) -> bool:
+    """Whether @skip and @include let a part of a selection be, for these values of their variables."""
+    for directive in node.directives or ():
+        name = directive.name.value
+        if name in ("skip", "include") and _condition(directive, variables) is (name == "skip"):
+            return False
+    return True
+
+
+def _condition(directive: DirectiveNode, variables: Mapping[str, Any]) -> bool:
+    value = next(argument.value for argument in directive.arguments or () if argument.name.value == "if")
+    if isinstance(value, VariableNode):
+        return bool(variables.get(value.name.value))
+    return isinstance(value, BooleanValueNode) and value.value
 
 
 class _Conditions(Visitor):

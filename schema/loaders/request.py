@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import models
 
 from backend.db.snapshots import Snapshot
-from backend.db.sql import STATEMENTS, Slot, Statement, compiled, row_reader, uuid_array
+from backend.db.sql import STATEMENTS, Columns, Slot, Statement, compiled, narrowed, row_reader, uuid_array
 from schema.relay.pages import Count, Note, Page, PageQuery, bounded
 
 Key = uuid.UUID | None
@@ -70,7 +70,8 @@ class Loaders:
     """The four shapes: one row by key, many rows by key, one page per parent, one aggregate per parent.
 
     Each takes the keys of all rows that ask. A loader is keyed by the relation and its arguments, so one relation under
-    two aliases with different arguments is two statements, whatever the number of parents.
+    two aliases with different arguments is two statements, whatever the number of parents. It is keyed by the columns
+    too (None: all), so that nobody gets a row that was read for somebody who needed less of it.
     """
 
     def __init__(self, snapshot: Snapshot, note: Note) -> None:
@@ -84,28 +85,37 @@ class Loaders:
             loader = self._loaders[name] = DataLoader(batch_load_fn=_Groups(batch()).values, get_cache_key=_cache_key)
         return _Shared(loader.load(tuple(keys)))
 
-    def rows(self, model: type[models.Model], keys: Sequence[Key]) -> Awaitable[list[Any]]:
+    def rows(
+        self, model: type[models.Model], keys: Sequence[Key], columns: Columns | None = None
+    ) -> Awaitable[list[Any]]:
         """Rows by their ids; None where the organization has no such row, or there is no id.
 
         SQL: 1 for all keys of a tick.
         """
-        return self._load(("row", model), keys, lambda: self._rows_by_key(model))
+        return self._load(("row", model, columns), keys, lambda: self._rows_by_key(model, columns))
 
-    def row(self, model: type[models.Model], key: uuid.UUID) -> Awaitable[Any]:
+    def row(self, model: type[models.Model], key: uuid.UUID, columns: Columns | None = None) -> Awaitable[Any]:
         """A row by its id; None where the organization has no such row.
 
         SQL: 1 for all keys of a tick.
         """
-        return First(self.rows(model, [key]))
+        return First(self.rows(model, [key], columns))
 
     def many(
-        self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str, keys: Sequence[uuid.UUID]
+        self,
+        name: str,
+        queryset: Callable[[], models.QuerySet[Any]],
+        parent: str,
+        keys: Sequence[uuid.UUID],
+        columns: Columns | None = None,
     ) -> Awaitable[list[Any]]:
         """All rows of a capped list of each parent, in the queryset's order.
 
         SQL: 1 for all parents of a tick.
         """
-        return self._load(("many", name), keys, lambda: self._rows_by_parent(name, queryset, parent))
+        if columns is not None and parent not in columns:
+            columns = (*columns, parent)
+        return self._load(("many", name, columns), keys, lambda: self._rows_by_parent(name, queryset, parent, columns))
 
     def pages(self, query: PageQuery, parents: Sequence[uuid.UUID]) -> Awaitable[list[Page]]:
         """A page of each parent's list.
@@ -124,13 +134,14 @@ class Loaders:
         """
         return self._load(("aggregate", name), keys, lambda: self._aggregates(text))
 
-    def _rows_by_key(self, model: type[models.Model]) -> BatchFunction:
-        read: Callable[[Sequence[Any]], Any] = row_reader(model)
+    def _rows_by_key(self, model: type[models.Model], columns: Columns | None) -> BatchFunction:
+        read: Callable[[Sequence[Any]], Any] = row_reader(model, columns)
+
+        def statement_of_rows() -> Statement:
+            return compiled(narrowed(models.QuerySet(model).filter(id__any_of=Slot("keys")).order_by(), columns))
 
         async def load(keys: list[uuid.UUID]) -> list[Any]:
-            statement = STATEMENTS.get(
-                ("row", model), lambda: compiled(models.QuerySet(model).filter(id__any_of=Slot("keys")).order_by())
-            )
+            statement = STATEMENTS.get(("row", model, columns), statement_of_rows)
             found = await self.snapshot.rows(statement.text, statement.bind({"keys": uuid_array(keys)}))
             rows = {row.id: row for row in map(read, found)}
             self._note(model, rows)
@@ -138,13 +149,16 @@ class Loaders:
 
         return load
 
-    def _rows_by_parent(self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str) -> BatchFunction:
+    def _rows_by_parent(
+        self, name: str, queryset: Callable[[], models.QuerySet[Any]], parent: str, columns: Columns | None
+    ) -> BatchFunction:
+        def statement_of_rows() -> Statement:
+            return compiled(narrowed(queryset().filter(**{f"{parent}__any_of": Slot("keys")}), columns))
+
         async def load(keys: list[uuid.UUID]) -> list[Any]:
-            statement = STATEMENTS.get(
-                ("many", name), lambda: compiled(queryset().filter(**{f"{parent}__any_of": Slot("keys")}))
-            )
-            model = queryset().model
-            read = row_reader(model)
+            statement = STATEMENTS.get(("many", name, columns), statement_of_rows)
+            model: type[models.Model] = queryset().model
+            read = row_reader(model, columns)
             groups: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
             for row in await self.snapshot.rows(statement.text, statement.bind({"keys": uuid_array(keys)})):
                 instance = read(row)
@@ -155,7 +169,7 @@ class Loaders:
         return load
 
     def _pages(self, query: PageQuery, values: dict[str, Any]) -> BatchFunction:
-        read = row_reader(query.source.model)
+        read = row_reader(query.source.model, query.columns)
 
         async def load(parents: list[uuid.UUID]) -> list[Any]:
             pages: list[list[models.Model]] = [[] for _ in parents]

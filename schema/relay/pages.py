@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Expression, Q
 
 from backend.db.snapshots import Snapshot
-from backend.db.sql import STATEMENTS, ParentKey, Slot, Statement, compiled, lateral, row_reader
+from backend.db.sql import STATEMENTS, Columns, ParentKey, Slot, Statement, compiled, lateral, narrowed, row_reader
 from schema.filters.lookups import Translated
 from schema.relay.keyset import Keyset, PageArguments
 
@@ -45,6 +45,7 @@ class PageQuery:
     keyset: Keyset
     arguments: PageArguments
     filter: Translated
+    columns: Columns | None = None  # that are read of the rows; those of the order are among them
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -57,6 +58,7 @@ class PageQuery:
             page.after is not None,
             page.before is not None,
             self.filter.shape,
+            self.columns,
         )
 
     def values(self) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class PageQuery:
             rows = rows.filter(self.keyset.beyond("after", after=True))
         if page.before is not None:
             rows = rows.filter(self.keyset.beyond("before", after=False))
-        return compiled(rows)
+        return compiled(narrowed(rows, self.columns))
 
     def count(self, parent: Expression) -> Statement:
         """The number of rows under the filter, with the cap as the slot `limit`."""
@@ -208,6 +210,6 @@ async def root_page(snapshot: Snapshot, query: PageQuery, note: Note) -> list[Pa
     found: list[models.Model] = []
     if query.arguments.size:
         statement = query.statement()
-        read = row_reader(query.source.model)
+        read = row_reader(query.source.model, query.columns)
         found = [read(row) for row in await snapshot.rows(statement.text, statement.bind(values))]
     return [Page(query, found, count, note)]

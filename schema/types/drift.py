@@ -213,7 +213,10 @@ class DetectionRun(Node):
     error_code: RunError | None = column("Why it failed; null if it did not.", "error_code", failure)
     tests: Connection[DriftTest] = child_page("Its tests, also those without a finding.", RUN_TESTS)
 
-    @strawberry.field(description="How long it took in milliseconds; null until it ended.")
+    @strawberry.field(
+        description="How long it took in milliseconds; null until it ended.",
+        metadata={"columns": ("started_at", "finished_at")},
+    )
     @staticmethod
     def duration_ms(root: strawberry.Parent[models.DetectionRun]) -> int | None:
         return milliseconds(root.started_at, root.finished_at)

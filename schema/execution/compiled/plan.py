@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Model
 from graphql import (
     FragmentDefinitionNode,
     GraphQLAbstractType,
@@ -20,6 +21,8 @@ from graphql import (
 )
 from graphql.execution.values import VariableValues
 
+from backend.db.sql import Columns
+from schema.execution.compiled.columns import columns_below
 from schema.execution.compiled.leaves import Column, One, column, completer
 from schema.execution.core import argument_values, declared, python_arguments, reader, surely
 from schema.execution.selection import Selection, collect
@@ -170,6 +173,12 @@ class ObjectPlan:
             if definition is not None and one.name != "__typename":
                 found[key] = FieldPlan(self._document, self, one, definition)
         return found
+
+    @cached_property
+    def columns(self) -> Mapping[type[Model], Columns]:
+        """What is read of the rows below, by model; of models that are not there: all columns."""
+        document = self._document
+        return columns_below(document.schema, document.fragments, document.conditions, self.kind, self._sets)
 
     @cached_property
     def template(self) -> dict[str, Any]:

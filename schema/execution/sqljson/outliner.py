@@ -151,8 +151,8 @@ class Outliner:
             use = self.use(parent, selection)
             return First(use, declaration.single, self.row(kind, declaration.source.model, selection))
         if isinstance(declaration, ChildList):
-            _seen_by_executor(declaration.rows().model)
-            return Many(declaration, self.row(kind, declaration.rows().model, selection))
+            _seen_by_executor(declaration.model)
+            return Many(declaration, self.row(kind, declaration.model, selection))
         if isinstance(declaration, Aggregate):
             return self._grouped(declaration, kind, selection)
         raise NotPlain(f"a declaration of type {type(declaration).__name__}")
