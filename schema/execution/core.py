@@ -51,6 +51,7 @@ from schema.build import build_schema, core_schema
 from schema.context import Context
 from schema.declarations import columns_read
 from schema.declared_field import DeclaredField
+from schema.relay.pages import ListSource
 
 __all__ = ["Executor"]
 _USUAL: Mapping[Any, type] = {GraphQLID: str, GraphQLString: str, GraphQLInt: int, GraphQLBoolean: bool}
@@ -177,6 +178,13 @@ def columns_of(field: GraphQLField) -> Columns | None:
     if reader(field) is not None:
         return (definition.python_name,)
     return definition.metadata.get("columns")
+
+
+def paged_model(field: GraphQLField) -> type[Model] | None:
+    """The model that a field reads a page of, whatever is selected of that; None: it reads no page."""
+    found = declared(field)
+    source = getattr(found.declaration, "source", None) if found else None
+    return source.model if isinstance(source, ListSource) else None
 
 
 def row_model(kind: GraphQLObjectType) -> type[Model] | None:

@@ -22,8 +22,10 @@ from graphql import (
 from graphql.language import NamedTypeNode
 
 from backend.db.sql import Columns
-from schema.execution.core import columns_of, row_model
+from schema.execution.core import columns_of, paged_model, row_model
 from schema.execution.selection import is_included
+
+_Row = tuple[type[Model], GraphQLObjectType]
 
 
 def columns_below(
@@ -56,7 +58,9 @@ class _Walk:
         self._schema, self._fragments, self._variables = schema, fragments, variables
         self._read: defaultdict[type[Model], set[str]] = defaultdict(lambda: {"id"})
         self._unknown: set[type[Model]] = set()
-        self._entered: set[str] = set()
+        self._entered: set[str] = set()  # fragments
+        self._seen: set[tuple[GraphQLNamedType, str]] = set()  # fields
+        self._rows: dict[GraphQLNamedType, list[_Row]] = {}
 
     def columns(self) -> dict[type[Model], Columns]:
         found = {}
@@ -67,7 +71,7 @@ class _Walk:
         return found
 
     def enter(self, kind: GraphQLNamedType, selection_set: SelectionSetNode) -> None:
-        for model, _ in self._models(kind):
+        for model, _ in self._rows_of(kind):
             self._read[model]  # its id at least
         for node in selection_set.selections:
             if is_included(node, self._variables):
@@ -88,19 +92,27 @@ class _Walk:
         field = self._schema.get_field(cast("GraphQLCompositeType", kind), name)
         if field is None or name == "__typename":
             return
-        for model, row in self._models(kind):
-            columns = columns_of(row.fields[name])
-            if columns is None:
-                self._unknown.add(model)
-            else:
-                self._read[model].update(columns)
+        if (kind, name) not in self._seen:
+            self._seen.add((kind, name))
+            if (model := paged_model(field)) is not None:
+                self._read[model]  # its id at least
+            for model, row in self._rows_of(kind):
+                columns = columns_of(row.fields[name])
+                if columns is None:
+                    self._unknown.add(model)
+                else:
+                    self._read[model].update(columns)
         if node.selection_set:
             self.enter(get_named_type(field.type), node.selection_set)
 
     def _narrowed(self, kind: GraphQLNamedType, condition: NamedTypeNode | None) -> GraphQLNamedType:
         return self._schema.type_map[condition.name.value] if condition else kind
 
-    def _models(self, kind: GraphQLNamedType) -> list[tuple[type[Model], GraphQLObjectType]]:
+    def _rows_of(self, kind: GraphQLNamedType) -> "list[_Row]":
         """The types whose rows can stand at a position, with their models."""
-        kinds = self._schema.get_possible_types(kind) if is_abstract_type(kind) else [kind]
-        return [(model, one) for one in kinds if isinstance(one, GraphQLObjectType) and (model := row_model(one))]
+        if kind not in self._rows:
+            kinds = self._schema.get_possible_types(kind) if is_abstract_type(kind) else [kind]
+            self._rows[kind] = [
+                (model, one) for one in kinds if isinstance(one, GraphQLObjectType) and (model := row_model(one))
+            ]
+        return self._rows[kind]
