@@ -62,8 +62,11 @@ class Context:
             self.shown[model].update(keys)
 
     async def restart(self) -> None:
-        """Ends the snapshot, so that what is read from here on sees what was written."""
-        await self.snapshot.close()
+        """Begins another snapshot, so that what is read from here on sees what was written.
+
+        What is still read for a part of the answer that failed is not read on.
+        """
+        self.snapshot = await self.snapshot.successor()
         self.loaders = Loaders(self.snapshot, self.note)
 
     @property

@@ -1,4 +1,4 @@
-"""What psycopg raises where the database did not answer, through no fault of the statement."""
+"""What psycopg raises where there is no answer, through no fault of the statement."""
 
 import psycopg
 
@@ -19,3 +19,13 @@ def is_unavailable(error: BaseException | None) -> bool:
     if isinstance(error, UNAVAILABLE):
         return True
     return type(error) is psycopg.DatabaseError and error.sqlstate is None
+
+
+def is_outdated_plan(error: BaseException | None) -> bool:
+    """Whether a statement that PostgreSQL keeps gives columns of other types now: it must be prepared anew.
+
+    PostgreSQL has no code of its own for that, and its message comes in many languages.
+    """
+    return (
+        isinstance(error, psycopg.errors.FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
+    )

@@ -16,6 +16,7 @@ from psycopg.pq.abc import Buffer, PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from backend.core.least_recent import LeastRecent
+from backend.db.failures import is_outdated_plan
 
 _ROWS, _DONE, _SYNC = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC
 _SEEN = 1_000  # statements of a connection whose executions are counted
@@ -42,6 +43,7 @@ _Key = tuple[bytes, tuple[int, ...] | None]
 class _Names:
     """The statements that PostgreSQL keeps for one connection, by text and types; how often others were sent."""
 
+    generation: int
     kept: dict[_Key, bytes] = field(default_factory=dict)
     kept_bytes: int = 0
     # By the hash of the key, for texts can be long: one that two share has them kept a little sooner.
@@ -59,29 +61,35 @@ class Pipelines:
         """`after` executions of a statement on a connection it is kept, if all have at most `keep_bytes` of text."""
         self._keep, self._after, self._keep_bytes = keep, after, keep_bytes
         self._names: WeakKeyDictionary[AsyncConnection[Any], _Names] = WeakKeyDictionary()
+        self._generation = 0  # statements of an earlier one are not used any more
 
     async def run(self, connection: "AsyncConnection[Any]", queries: Sequence[TextQuery]) -> list[PGresult]:
         """One result per query, all of one implicit transaction unless they begin one.
 
-        After an error or a cancellation the connection is closed: nobody knows which statements PostgreSQL kept.
+        After an error or a cancellation the connection is closed: nobody knows which statements PostgreSQL kept. Where
+        a kept one gives other columns than it did, every connection gives up its own before it is used again.
 
         Raises:
             psycopg.Error: of the first statement that failed; of the connection.
         """
         names = self._names.get(connection)
         if names is None:
-            names = self._names[connection] = _Names()
+            names = self._names[connection] = _Names(self._generation)
         pgconn = connection.pgconn
         try:
             pgconn.enter_pipeline_mode()
+            given_up = self._give_up_earlier(pgconn, names)
             asides = [self._send(pgconn, names, query) for query in queries]
+            asides[0] += given_up
             pgconn.pipeline_sync()
             results = await connection.wait(_exchange(pgconn))
             for result in results:
                 if result.status not in (_ROWS, _DONE):
                     raise psycopg.errors.error_from_result(result)
             pgconn.exit_pipeline_mode()
-        except BaseException:
+        except BaseException as error:
+            if is_outdated_plan(error) and names.generation == self._generation:
+                self._generation += 1
             await connection.close()
             raise
         return _answers(results, asides)
@@ -114,12 +122,23 @@ class Pipelines:
     def _make_room(self, pgconn: PGconn, names: _Names, length: int) -> int:
         """How many statements PostgreSQL is to forget, so that it can keep one more with a text so long."""
         count = 0
+        # Not by DEALLOCATE: a transaction that begins behind a statement of the same trip cannot choose its isolation.
         while len(names.kept) >= self._keep or names.kept_bytes + length > self._keep_bytes:
             oldest = next(iter(names.kept))
             names.kept_bytes -= len(oldest[0])
-            pgconn.send_query_params(b"DEALLOCATE " + names.kept.pop(oldest), None)
+            pgconn.send_close_prepared(names.kept.pop(oldest))
             count += 1
         return count
+
+    def _give_up_earlier(self, pgconn: PGconn, names: _Names) -> int:
+        """The number of statements of an earlier generation, which PostgreSQL no longer keeps."""
+        if names.generation == self._generation:
+            return 0
+        earlier, names.kept, names.generation = names.kept, {}, self._generation
+        names.kept_bytes = 0
+        for name in earlier.values():
+            pgconn.send_close_prepared(name)
+        return len(earlier)
 
 
 def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:

@@ -7,8 +7,9 @@ from urllib.parse import quote, urlencode
 from django.conf import settings
 
 from backend.db.pools import ReadPool
+from backend.db.premises import Premise
 from backend.db.replicas import Replica
-from backend.db.snapshots import Premise, Snapshot
+from backend.db.snapshots import Snapshot
 
 
 def connection_url(alias: str = "default") -> str:

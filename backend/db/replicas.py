@@ -19,7 +19,8 @@ from psycopg import AsyncConnection
 from backend.core.errors import AppError, DeadlineExceeded
 from backend.db.pipeline import TextQuery
 from backend.db.pools import ReadPool, Row
-from backend.db.snapshots import Premise, Snapshot, TextRow
+from backend.db.premises import Premise
+from backend.db.snapshots import Snapshot, TextRow
 
 T = TypeVar("T")
 log = logging.getLogger("driftgraph.replica")

@@ -20,15 +20,20 @@ from psycopg_pool import PoolTimeout
 
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.core.least_recent import LeastRecent
-from backend.db.failures import is_unavailable
+from backend.db.failures import is_outdated_plan, is_unavailable
 from backend.db.pipeline import TextQuery
 from backend.db.pools import ReadPool, Row
+from backend.db.premises import AnswerOutdated, Premise
 from backend.db.sql import CACHE_SIZE
 
 T = TypeVar("T")
 TextRow = tuple[bytes | None, ...]
 _BEGIN, _COMMIT = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
-_SET = "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true)"
+# The last one lets the text of a number say all of it, and is no setting that a pooler keeps apart for its clients.
+_SET = (
+    "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true),"
+    " set_config('extra_float_digits', '1', true)"
+)
 _WAITING = 0.9  # of the time that is left: who waits longer for a connection is told so before the deadline
 _NUMBERED_BYTES = 2_000_000  # of texts of statements that are kept
 _ATTEMPTS = 2  # of the first statement of a snapshot: connections can have been cut since they were last used
@@ -38,22 +43,6 @@ set_json_loads(orjson.loads, _ADAPTERS)  # in a quarter of the time
 
 class SnapshotEnded(Exception):
     """The operation has been answered; whatever still wants to read for it does so in vain."""
-
-
-class AnswerOutdated(Exception):
-    """What the operation took for granted (its `Premise`) is no longer so: it must be begun anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Premise:
-    """Something that was known before the operation and is looked at again in its first round trip.
-
-    `text` is an SQL expression with %s for each parameter; its text form must be `expected`.
-    """
-
-    text: str
-    parameters: tuple[str | bytes, ...]
-    expected: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -79,8 +68,8 @@ class Snapshot:
         deadline: float,
         premise: Premise | None = None,
     ) -> None:
-        self._pool, self._pipelines = pool.connections, pool.pipelines
-        self._organization = str(organization_id) if organization_id else ""
+        self._read_pool, self._pool, self._pipelines = pool, pool.connections, pool.pipelines
+        self._organization_id = organization_id
         self._deadline = deadline
         self._premise = premise
         self._patience = inf  # seconds for which it waits for a connection, where the deadline leaves it as many
@@ -89,14 +78,18 @@ class Snapshot:
         self._waiting: list[_Read] = []
         self._reader: asyncio.Task[Any] | None = None
         self._ended = asyncio.Event()
-        self._interrupted = self._is_outdated = False
+        self._interrupted = self._is_outdated = self._holds = False
+        self._successor: Snapshot | None = None
         self.statements: list[str] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.end()
+        last = self
+        while last._successor is not None:
+            last = last._successor
+        await last.end()
 
     async def rows(self, text: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of one statement.
@@ -104,8 +97,8 @@ class Snapshot:
         Raises:
             DeadlineExceeded: the operation's time is over; PostgreSQL has stopped the statement.
             Unavailable: no connection could be had, or it broke.
-            AnswerOutdated: the premise does not hold.
-            SnapshotEnded: the block of the snapshot has been left.
+            AnswerOutdated: the premise does not hold, or a prepared statement has become another since.
+            SnapshotEnded: the block of the snapshot has been left, or it has a successor.
 
         SQL: 1; the first one of a snapshot carries BEGIN and the settings with it. Those that several tasks ask for at
             the same time share a round trip.
@@ -185,13 +178,28 @@ class Snapshot:
             return _text_rows((await self._retrying(lambda: self._whole([query])))[0])
 
     async def verify(self) -> None:
-        """Looks at the premise where no statement has done so.
+        """Looks at the premise where nothing that was read has done so.
 
         Raises:
             As `rows`.
+
+        SQL: 1 where there is a premise that was not looked at, be it that nothing was read or that all of it failed.
         """
-        if self._premise is not None and not self.statements:
-            await self.texts([], last=True)
+        if self._premise is None or self._holds:
+            return
+        async with self._in_turn():
+            await self.close()
+            await self._retrying(lambda: self._whole([]))
+
+    async def successor(self) -> "Snapshot":
+        """A snapshot of a later instant for the rest of this one's block; this one ends, and what still reads in it.
+
+        Of the statements both have one account.
+        """
+        await self.end()
+        later = self._successor = Snapshot(self._read_pool, self._organization_id, self._deadline, self._premise)
+        later.statements = self.statements
+        return later
 
     @asynccontextmanager
     async def _in_turn(self) -> AsyncIterator[None]:
@@ -233,13 +241,16 @@ class Snapshot:
                 try:
                     return await action()
                 except psycopg.Error as error:
-                    useless = isinstance(error, psycopg.errors.FeatureNotSupported) or is_unavailable(error)
+                    useless = is_outdated_plan(error) or is_unavailable(error)
                     if not (attempts and useless) or isinstance(error, (psycopg.errors.QueryCanceled, PoolTimeout)):
                         raise
                     await asyncio.shield(self._replace_connections(error))
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
         except psycopg.Error as error:
+            if is_outdated_plan(error):
+                self._is_outdated = True
+                raise AnswerOutdated from error
             if is_unavailable(error):
                 raise Unavailable from error
             raise
@@ -254,7 +265,7 @@ class Snapshot:
     def _settings(self) -> TextQuery:
         """What makes a transaction the organization's, and looks at the premise."""
         milliseconds = max(1, int((self._deadline - time.monotonic()) * 1000))
-        text, values = _SET, [self._organization, str(milliseconds)]
+        text, values = _SET, [str(self._organization_id or ""), str(milliseconds)]
         if self._premise is not None:
             text, values = f"{text}, {self._premise.text}", [*values, *map(_text_of, self._premise.parameters)]
         return TextQuery(_numbered(text), values)
@@ -288,19 +299,19 @@ class Snapshot:
         if (found.decode() if found is not None else None) != self._premise.expected:
             self._is_outdated = True
             raise AnswerOutdated
+        self._holds = True
 
     async def _replace_connections(self, error: psycopg.Error) -> None:
         """Gives a useless connection up, and every other one that does not answer; not to be cancelled.
 
-        One whose prepared statement has another result type since a migration is useless too.
+        One with outdated statements was useless by those alone, which the others forget before they are used.
         """
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if isinstance(error, psycopg.errors.FeatureNotSupported):
-            await connection.close()
         await self._pool.putconn(connection)
-        await self._pool.check()
+        if not is_outdated_plan(error):
+            await self._pool.check()
 
     async def end(self) -> None:
         """Closes the snapshot for good; what still reads is stopped.
@@ -321,18 +332,19 @@ class Snapshot:
     async def close(self) -> None:
         """Ends the transaction and gives the connection back, whole or broken."""
         connection, self._connection = self._connection, None
+        interrupted, self._interrupted = self._interrupted, False
         if connection is None:
             return
-        if not self._interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
+        if not interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
             # The pool takes it without waiting, so that nobody can be cancelled here.
             await self._pool.putconn(connection)
         else:
             # The pool loses a connection whose giver is cancelled.
-            await asyncio.shield(self._give_back(connection))
+            await asyncio.shield(self._give_back(connection, interrupted=interrupted))
 
-    async def _give_back(self, connection: "AsyncConnection[Row]") -> None:
+    async def _give_back(self, connection: "AsyncConnection[Row]", *, interrupted: bool) -> None:
         try:
-            if self._interrupted:
+            if interrupted:
                 # Nobody knows which statements PostgreSQL came to keep.
                 await connection.close()
             elif not connection.closed:

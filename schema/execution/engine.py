@@ -16,8 +16,8 @@ from graphql.execution.values import VariableValues
 from backend.core.actor import Right
 from backend.core.errors import AppError, Unavailable
 from backend.db.pipeline import TextQuery
+from backend.db.premises import AnswerOutdated
 from backend.db.replicas import NotOnReplica
-from backend.db.snapshots import AnswerOutdated
 from schema.context import Context
 from schema.execution.accounting import give_account, refusals_of
 from schema.execution.compiled.plan import Document, ObjectPlan
@@ -78,7 +78,7 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
 
     Raises:
         DeadlineExceeded, Unavailable: the database did not answer in time, or not at all.
-        AnswerOutdated: the snapshot's premise does not hold; nothing of the answer may be used.
+        AnswerOutdated: what the snapshot takes for granted is no longer so; nothing of the answer may be used.
         NotOnReplica: nor then, where the snapshot is a replica's, and that could not go on.
         PurposeMissing, AccountNotWritten: the answer may not leave.
     """

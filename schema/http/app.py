@@ -18,9 +18,10 @@ from backend.accounts.throttling import Attempts, process_attempts
 from backend.core.actor import Actor
 from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
 from backend.db.listening import Listener
+from backend.db.premises import AnswerOutdated, begun_anew
 from backend.db.reads import Reads, connection_url
 from backend.db.replicas import NotOnReplica
-from backend.db.snapshots import AnswerOutdated, Snapshot
+from backend.db.snapshots import Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
 from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
@@ -230,12 +231,19 @@ class GraphQLApp:
         if price.requested > limit:
             raise CostExceeded(actual=price.requested, limit=limit, setting="DRIFTGRAPH_MAX_COST")
         charge = await self._budgets.charge(who.actor, asked.address, price.requested)
-        try:
-            answer = await self._attempt(asked, who)
-        except AnswerOutdated:
-            # The token was revoked, has expired or got other rights since it was last looked at.
-            who = await self.credentials.anew(asked.headers, asked.address)
-            answer = await self._attempt(asked, Principal(who.actor))
+
+        async def attempt() -> Answer:
+            nonlocal who
+            try:
+                return await self._attempt(asked, who)
+            except AnswerOutdated:
+                if asked.prepared.kind is OperationType.MUTATION:
+                    raise Unavailable from None  # what was written must not be written again
+                # The token was revoked, has expired or got other rights since it was last looked at; or tables changed.
+                who = Principal((await self.credentials.anew(asked.headers, asked.address)).actor)
+                raise
+
+        answer = await begun_anew(attempt)
         actual = price.actual(answer.rows)
         remaining = await self._budgets.give_back(charge, actual)
         if who.actor is None:
@@ -272,8 +280,8 @@ class GraphQLApp:
             )
             answer = await execute(asked.prepared, asked.variables, context)
             if asked.prepared.kind is OperationType.MUTATION and answer.data is not None:
-                answer = replace(answer, extensions=await token_after(snapshot))
-            await snapshot.verify()
+                answer = replace(answer, extensions=await token_after(context.snapshot))
+            await context.snapshot.verify()
         return answer
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from django.http import parse_cookie
@@ -26,8 +27,8 @@ from backend.audit.door import token_address_record
 from backend.core.actor import Actor
 from backend.core.errors import AppError, Forbidden, Unauthenticated
 from backend.core.least_recent import LeastRecent
+from backend.db.premises import Premise, begun_anew
 from backend.db.reads import Reads
-from backend.db.snapshots import Premise
 from backend.db.writes import WriteThreads
 from schema.http.messages import Headers, HttpError
 
@@ -94,7 +95,7 @@ class Credentials:
             if key is None:
                 return NOBODY
             _refuse_foreign(headers)
-            return Principal(await self._by_session(key))
+            return Principal(await begun_anew(partial(self._by_session, key)))
         except Unauthenticated as error:
             if secret is None:
                 return NOBODY  # an ended session is like none

@@ -16,8 +16,8 @@ from backend.audit.addresses import network_of
 from backend.core.actor import Actor
 from backend.core.errors import LimitExceeded, Unauthenticated, Unavailable
 from backend.db.listening import Listener
+from backend.db.premises import AnswerOutdated, begun_anew
 from backend.db.reads import Reads
-from backend.db.snapshots import AnswerOutdated
 from schema.context import Context, Feed
 from schema.cost.budgets import Budgets, CostExceeded
 from schema.errors import presented
@@ -167,11 +167,7 @@ class Streams:
         async with aclosing(subscribed.events) as events:
             async for event in events:
                 await self._pay(asked, who)
-                try:
-                    answer = await self._answer(asked, who, subscribed, event)
-                except AnswerOutdated:
-                    who = Principal((await self._credentials.anew(asked.headers, asked.address)).actor)
-                    answer = await self._answer(asked, who, subscribed, event)
+                answer, who = await self._answered(asked, who, subscribed, event)
                 EVENTS.inc()
                 yield Event(answer, getattr(event, "cursor", None))
 
@@ -190,6 +186,22 @@ class Streams:
         if price > limit:
             raise CostExceeded(actual=price, limit=limit, setting="DRIFTGRAPH_MAX_COST")
         await self._budgets.charge(who.actor, asked.address, price)
+
+    async def _answered(
+        self, asked: Asked, who: Principal, subscribed: Subscribed, event: Any
+    ) -> tuple[Answer, Principal]:
+        """The answer to an event, and who asks by then, with what the answers to later ones rest on."""
+
+        async def attempt() -> Answer:
+            nonlocal who
+            try:
+                return await self._answer(asked, who, subscribed, event)
+            except AnswerOutdated:
+                who = await self._credentials.anew(asked.headers, asked.address)
+                raise
+
+        answer = await begun_anew(attempt)
+        return answer, who
 
     async def _answer(self, asked: Asked, who: Principal, subscribed: Subscribed, event: Any) -> Answer:
         context = self._context(asked, who, None)

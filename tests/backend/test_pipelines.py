@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from backend.db.pipeline import Pipelines, TextQuery
 from backend.db.reads import connection_url
+from tests import server
 
 
 @pytest.fixture
@@ -74,6 +75,50 @@ async def test_texts_of_statements_that_were_sent_once_are_not_kept(connection: 
     (names,) = pipelines._names.values()
     assert len(names.sent) == 20
     assert all(isinstance(key, int) for key in names.sent._values)
+
+
+async def test_room_is_made_before_a_transaction_chooses_its_isolation(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=2, after=0)
+    begin, commit = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
+
+    for number in range(3):  # each time BEGIN has made room for the other two, and makes room for itself
+        _, result, _ = await pipelines.run(connection, [begin, _query(number, "a"), commit])
+        assert result.get_value(0, 1) == b"%d" % number
+
+    assert await _kept(connection) == ["SELECT $1::text, 2", "COMMIT"]
+
+
+async def test_what_one_connection_finds_outdated_every_other_gives_up(
+    connection: AsyncConnection, database: str
+) -> None:
+    pipelines = Pipelines(keep=10, after=0)
+    other = await AsyncConnection.connect(server.url("postgres", database), autocommit=True)
+    await other.execute("CREATE TEMPORARY TABLE changing (n integer)")
+    changing = TextQuery(b"SELECT n FROM changing")
+    for one, query in ((connection, _query(1, "a")), (connection, _query(2, "a")), (other, changing)):
+        await pipelines.run(one, [query])
+    await other.execute("ALTER TABLE changing ALTER n TYPE bigint")
+
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        await pipelines.run(other, [changing])
+    [result] = await pipelines.run(connection, [_query(1, "b")])
+
+    assert result.get_value(0, 0) == b"b"
+    assert await _kept(connection) == ["SELECT $1::text, 1"]
+    assert other.closed
+
+
+async def test_what_postgresql_does_not_support_makes_nobody_give_up_anything(connection: AsyncConnection) -> None:
+    pipelines = Pipelines(keep=10, after=0)
+    other = await AsyncConnection.connect(connection_url(), autocommit=True)
+    await pipelines.run(connection, [_query(1, "a")])
+    await pipelines.run(connection, [_query(2, "a")])
+
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        await pipelines.run(other, [TextQuery(b"SELECT 1 FROM pg_class GROUP BY relname FOR UPDATE")])
+    await pipelines.run(connection, [_query(2, "b")])
+
+    assert await _kept(connection) == ["SELECT $1::text, 1", "SELECT $1::text, 2"]
 
 
 async def test_nothing_is_kept_behind_a_pooler(connection: AsyncConnection) -> None:

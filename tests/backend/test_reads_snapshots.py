@@ -1,7 +1,6 @@
 """Snapshots: deadlines, broken and busy connections, one instant, and that every connection comes back."""
 
 import asyncio
-import time
 from asyncio import CancelledError
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +13,11 @@ from psycopg_pool import AsyncConnectionPool
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.db.pipeline import Pipelines, TextQuery
+from backend.db.premises import AnswerOutdated, Premise
 from backend.db.reads import Reads, connection_url
-from backend.db.snapshots import AnswerOutdated, Premise, SnapshotEnded, TextRow
+from backend.db.snapshots import Snapshot, SnapshotEnded, TextRow
 from tests import server
+from tests.locking import until_waited_for
 from tests.pools import all_come_back
 from tests.threads import in_thread
 
@@ -167,8 +168,95 @@ async def test_who_shared_a_round_trip_shares_its_error(reads: Reads, organizati
     assert await all_come_back(reads)
 
 
+@pytest.fixture
+def lent(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
+    """Who has been lent a connection so far."""
+    connect, found = Snapshot._connect, []
+
+    async def noted(self: Snapshot) -> Any:
+        found.append(self)
+        return await connect(self)
+
+    monkeypatch.setattr(Snapshot, "_connect", noted)
+    return found
+
+
+async def test_what_postgresql_does_not_support_is_not_tried_again(
+    reads: Reads, organization: Organization, lent: list[Snapshot]
+) -> None:
+    async with reads.snapshot(organization.id) as snapshot:
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            await snapshot.rows("SELECT 1 FROM pg_class GROUP BY relname FOR UPDATE")
+
+    assert lent == [snapshot]
+    assert await all_come_back(reads)
+
+
+BROKEN = Premise("%s::text", ("so",), "otherwise")
+
+
+async def test_a_premise_is_looked_at_where_whoever_read_was_cancelled_before(
+    reads: Reads, organization: Organization, lent: list[Snapshot]
+) -> None:
+    async with reads.snapshot(organization.id, premise=BROKEN) as snapshot:
+        reading = asyncio.create_task(snapshot.rows("SELECT 1"))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert lent == []
+        with pytest.raises(AnswerOutdated):
+            await snapshot.verify()
+
+    assert await all_come_back(reads)
+
+
+async def test_a_premise_is_looked_at_where_all_that_was_read_failed(reads: Reads, organization: Organization) -> None:
+    for premise in (BROKEN, Premise("%s::text", ("so",), "so")):
+        async with reads.snapshot(organization.id, premise=premise) as snapshot:
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await snapshot.rows("SELECT 1 / 0")
+            if premise is BROKEN:
+                with pytest.raises(AnswerOutdated):
+                    await snapshot.verify()
+            else:
+                await snapshot.verify()
+
+    assert await all_come_back(reads)
+
+
+async def test_a_premise_is_looked_at_once(reads: Reads, organization: Organization, lent: list[Snapshot]) -> None:
+    async with reads.snapshot(organization.id, premise=Premise("%s::text", ("so",), "so")) as snapshot:
+        await snapshot.verify()
+        await snapshot.verify()
+
+    assert lent == [snapshot]
+
+
+async def test_a_successor_is_of_a_later_instant_and_nobody_reads_on_in_the_first(
+    reads: Reads, database: str, organization: Organization
+) -> None:
+    key, text = organization.id.int % 2**31, "SELECT 1 FROM (SELECT pg_advisory_xact_lock(%s)) AS lock"
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [key])
+        async with reads.snapshot(organization.id) as first:
+            [(begun,)] = await first.rows("SELECT now()")
+            left = [asyncio.ensure_future(first.rows(text, [key])) for _ in range(2)]
+            await until_waited_for(holder, key=key)
+            later = await first.successor()
+            outcomes = await asyncio.gather(*left, return_exceptions=True)
+            with pytest.raises(SnapshotEnded):
+                await first.rows("SELECT 1")
+            assert (await later.rows("SELECT now()"))[0][0] > begun
+
+    assert [type(outcome) for outcome in outcomes] == [SnapshotEnded] * 2
+    with pytest.raises(SnapshotEnded):
+        await later.rows("SELECT 1")
+    assert later.statements[-1] == first.statements[-1]
+    assert await all_come_back(reads)
+
+
 async def test_nobody_reads_on_where_the_premise_does_not_hold(reads: Reads, organization: Organization) -> None:
-    async with reads.snapshot(organization.id, premise=Premise("%s::text", ("so",), "otherwise")) as snapshot:
+    async with reads.snapshot(organization.id, premise=BROKEN) as snapshot:
         for _ in range(2):
             with pytest.raises(AnswerOutdated):
                 await snapshot.rows("SELECT 1")
@@ -176,15 +264,6 @@ async def test_nobody_reads_on_where_the_premise_does_not_hold(reads: Reads, org
             await snapshot.append(TextQuery(b"SELECT 'written'"))
 
     assert await all_come_back(reads)
-
-
-def _until_waited_for(holder: "psycopg.Connection[tuple[int]]", key: int) -> None:
-    text = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-    for _ in range(600):
-        if holder.execute(text, [key]).fetchone() == (1,):
-            return
-        time.sleep(0.1)
-    pytest.fail("nobody waits")
 
 
 @pytest.mark.parametrize("leaving", [0, 1])
@@ -197,7 +276,7 @@ async def test_who_is_cancelled_leaves_the_others_with_an_answer(
         async with reads.snapshot(organization.id) as snapshot:
             text = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(%s)) AS lock"
             both = [asyncio.ensure_future(snapshot.rows(text, [key])) for _ in range(2)]
-            await in_thread(_until_waited_for, holder, key)
+            await until_waited_for(holder, key=key)
             both[leaving].cancel()
             await asyncio.wait(both[leaving:][:1])
             holder.execute("SELECT pg_advisory_unlock(%s)", [key])

@@ -4,14 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import psycopg
 import pytest
 
 from backend.accounts.models import Organization
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
+from backend.db.snapshots import SnapshotEnded
+from backend.db.writes import WriteThreads
 from backend.payers.models import Payer
+from schema.context import Context
 from schema.loaders.request import Loaders
 from tests import factories as make
+from tests import server
+from tests.locking import until_waited_for
+from tests.pools import all_come_back
 from tests.threads import in_thread
 
 Waiter = Callable[[], Coroutine[Any, Any, Any]]
@@ -57,3 +64,25 @@ async def test_who_asks_for_a_row_that_is_on_its_way_waits_for_it(loaders: Loade
 
     assert (await first) is (await late)
     assert len(loaders.snapshot.statements) == 1
+
+
+async def test_what_a_mutation_left_behind_does_not_read_beside_the_next(
+    reads: Reads, writes: WriteThreads, database: str, organization: Organization
+) -> None:
+    payer, key = await in_thread(_payer, organization), organization.id.int % 2**31
+    text = f"SELECT key FROM unnest(%s::uuid[]) AS key, pg_advisory_xact_lock({key})"
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [key])
+        async with reads.snapshot(organization.id) as snapshot:
+            context = Context(snapshot, writes, "test")
+            earlier = context.loaders
+            reading = [asyncio.ensure_future(earlier.aggregates(f"{name}", text, [payer.id])) for name in range(2)]
+            await until_waited_for(holder, key=key)
+            await context.restart()
+            assert (await context.loaders.row(Payer, payer.id)).code == "acme"
+            late = asyncio.ensure_future(earlier.row(Payer, payer.id))
+            outcomes = await asyncio.gather(*reading, late, return_exceptions=True)
+            assert (await context.loaders.row(Payer, payer.id)).code == "acme"
+
+    assert [type(outcome) for outcome in outcomes] == [SnapshotEnded] * 3
+    assert await all_come_back(reads)

@@ -96,7 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = Snapshot._connect
 
     async def noted(self: Snapshot) -> Any:
-        if self._organization:  # not the looks at the replica, nor at a token
+        if self._organization_id:  # not the looks at the replica, nor at a token
             where = "primary" if type(self) is Snapshot else "replica"
             found.append(where if self.statements else "premise")
         return await original(self)
