@@ -11,6 +11,7 @@ from backend.db.pipeline import Pipelines
 
 Row = tuple[Any, ...]
 # What JSON made by SQL rests on. Not as an option of the start-up, which PgBouncer refuses; these two it keeps apart.
+# The third of them, extra_float_digits, it does not: each transaction sets it (snapshots.py).
 _FORMS = "SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false)"
 _PREPARE_AFTER = 2  # executions of a statement on a connection, after which PostgreSQL keeps its plan
 _PREPARED = 256  # statements that a connection keeps

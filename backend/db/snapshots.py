@@ -29,7 +29,7 @@ from backend.db.sql import CACHE_SIZE
 T = TypeVar("T")
 TextRow = tuple[bytes | None, ...]
 _BEGIN, _COMMIT = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
-# The last one lets the text of a number say all of it, and is no setting that a pooler keeps apart for its clients.
+# The last of them, for which a role or database can have another value, lets the text of a float say all of it.
 _SET = (
     "SELECT set_config('app.organization_id', %s, true), set_config('statement_timeout', %s, true),"
     " set_config('extra_float_digits', '1', true)"

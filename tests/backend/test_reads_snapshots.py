@@ -19,6 +19,7 @@ from backend.db.snapshots import Snapshot, SnapshotEnded, TextRow
 from tests import server
 from tests.locking import until_waited_for
 from tests.pools import all_come_back
+from tests.scratch import execute, scratch_database
 from tests.threads import in_thread
 
 
@@ -286,6 +287,20 @@ async def test_who_is_cancelled_leaves_the_others_with_an_answer(
     expected = ([CancelledError, Unavailable], [list, CancelledError])
     assert [type(outcome) for outcome in outcomes] == expected[leaving]
     assert await all_come_back(reads)
+
+
+async def test_numbers_and_moments_look_the_same_whatever_the_database_has_set(database: str) -> None:
+    forms = TextQuery(b"SELECT (0.1::float8 + 0.2::float8)::text, 'epoch'::timestamptz::text")
+    with scratch_database() as name:
+        for setting in ("extra_float_digits = -3", "timezone = 'Asia/Tokyo'", "datestyle = 'German'"):
+            execute(name, f"ALTER DATABASE {name} SET {setting}")
+        reads = Reads(server.url("app", name), size=1)
+        await reads.open()
+        for last in (True, False):
+            async with reads.snapshot(None) as snapshot:
+                found = await snapshot.texts([forms], last=last)
+                assert found == [[(b"0.30000000000000004", b"1970-01-01 00:00:00+00")]]
+        await reads.close()
 
 
 def test_the_read_address_names_the_role_of_the_server() -> None:

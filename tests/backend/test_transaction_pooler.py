@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 
 from backend.accounts.models import ApiToken, Organization
 from backend.accounts.services import secret_hash
 from backend.core.tenancy import acting_for
+from backend.db.pipeline import TextQuery
+from backend.db.reads import Reads
 from tests import factories as make
 from tests.pooling import NEEDS_PGBOUNCER, pooled
+from tests.scratch import execute, scratch_database
 from tests.serving import serving
 from tests.threads import in_thread
 
@@ -100,6 +105,24 @@ async def test_two_organizations_on_one_connection_are_kept_apart(
         assert written["payerMap"] == {"payer": {"code": code}, "userErrors": []}
 
     await asyncio.gather(*(everything(code, turn) for turn in range(8) for code in tokens))
+
+
+async def test_numbers_and_moments_look_the_same_whatever_the_database_has_set(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, prepared_statements=False))
+    forms = TextQuery(b"SELECT (0.1::float8 + 0.2::float8)::text, 'epoch'::timestamptz::text")
+    with scratch_database() as name:
+        for setting in ("extra_float_digits = -3", "timezone = 'Asia/Tokyo'", "datestyle = 'German'"):
+            execute(name, f"ALTER DATABASE {name} SET {setting}")
+        with pooled(name) as variables:
+            reads = Reads(variables["DRIFTGRAPH_DATABASE_URL"], size=2)
+            await reads.open()
+            for last in (True, False):
+                async with reads.snapshot(None) as snapshot:
+                    found = await snapshot.texts([forms], last=last)
+                    assert found == [[(b"0.30000000000000004", b"1970-01-01 00:00:00+00")]]
+            await reads.close()
 
 
 async def test_no_setting_of_a_transaction_is_met_by_the_next(

@@ -5,6 +5,7 @@ import datetime
 import socket as sockets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +18,12 @@ from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 
 from backend.accounts.free_text import IdentifiesPerson
-from backend.accounts.models import Membership, Organization, User
+from backend.accounts.models import ApiToken, Membership, Organization, User
 from backend.agents.errors import BadProgress, NumberOutOfRange
 from backend.agents.models import AgentKind, AgentRun, AgentRunProgress
 from backend.agents.progress import progress_forget
 from backend.agents.services import agent_run_cancel, agent_run_heartbeat, agent_run_start
-from backend.core.actor import Actor
+from backend.core.actor import Actor, Role
 from backend.core.errors import AppError, LimitExceeded
 from backend.core.tenancy import acting_for
 from backend.db.listening import Listener
@@ -166,10 +167,12 @@ class _Asgi:
         whole = {**base, **scope}
         self.task = asyncio.create_task(app(whole, self.given.get, self.sent.put))  # type: ignore[arg-type]  # ASGI's
 
-    async def until(self, wanted: bytes) -> None:
+    async def until(self, wanted: bytes) -> bytes:
+        """The first message to come that holds what is wanted."""
         async with asyncio.timeout(60):
-            while wanted not in orjson.dumps(await self.sent.get(), default=bytes.decode):
+            while wanted not in (found := orjson.dumps(await self.sent.get(), default=bytes.decode)):
                 pass
+        return found
 
 
 async def _socket_of(app: GraphQLApp, credentials: dict[str, str], run: AgentRun) -> _Asgi:
@@ -193,6 +196,35 @@ async def _stream_of(app: GraphQLApp, credentials: dict[str, str], run: AgentRun
     found.given.put_nowait({"type": "http.request", "body": body, "more_body": False})
     await found.until(b"event: next")
     return found
+
+
+def _alter_token(organization: Organization, **values: Any) -> None:
+    with acting_for(organization.id):
+        ApiToken.objects.update(**values)
+
+
+async def test_each_event_looks_at_the_token_after_its_rights_have_changed_too(
+    reads: Reads,
+    writes: WriteThreads,
+    organization: Organization,
+    actor: Actor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing else looks at it while the test lasts."""
+    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, stream_check_seconds=3600.0))
+    run, credentials = await _start(actor), await in_thread(bearer, organization)
+    app = GraphQLApp(reads, writes)
+    stream = await _stream_of(app, credentials, run)
+
+    async def told(phase: str, **values: Any) -> bytes:
+        await in_thread(partial(_alter_token, organization, **values))
+        await in_thread(partial(agent_run_heartbeat, actor=actor, run_id=run.id, phase=phase))
+        return await stream.until(b"event: ")
+
+    assert b"more rights" in await told("more rights", role=Role.OWNER.value)
+    assert b"UNAUTHENTICATED" in await told("none", revoked_at=timezone.now())
+    await stream.task
+    await app.close()
 
 
 async def test_nothing_is_left_of_streams_whose_clients_left(

@@ -1,6 +1,7 @@
 """The JSON text of leaves: for each GraphQL type the SQL whose text equals what the executor serializes.
 
-Relies on the connection's timezone=UTC and datestyle=ISO, which backend.db.pools pins.
+Relies on timezone=UTC and datestyle=ISO, which backend.db.pools pins for the connection, and on extra_float_digits=1,
+which backend.db.snapshots pins for the transaction.
 """
 
 from collections.abc import Callable
