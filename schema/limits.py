@@ -90,8 +90,8 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
 
     Raises:
         NoSuchOperation, OperationNotNamed: it is not clear what to execute.
-        LimitExceeded: more than a setting allows: DRIFTGRAPH_MAX_QUERY_DEPTH, _FIELDS, _ALIASES, _REPEATS, _DIRECTIVES,
-            _FRAGMENTS, _OPERATIONS or _VARIABLES.
+        LimitExceeded: more than a setting allows: DRIFTGRAPH_MAX_QUERY_DEPTH, _FIELDS, _ALIASES, _ALIAS_CHARACTERS,
+            _REPEATS, _DIRECTIVES, _FRAGMENTS, _OPERATIONS or _VARIABLES.
     """
     operation = _chosen(document, name)
     measures = _Measures(document)
@@ -103,6 +103,7 @@ def operation_of(document: DocumentNode, name: str | None) -> OperationDefinitio
         ("The number of variables", measures.variables, "variables"),
         ("The number of directives", measures.directives, "directives"),
         ("The number of aliases", measures.aliases, "aliases"),
+        ("The number of characters of an alias", measures.longest_alias, "alias_characters"),
         ("The number of times that one field is repeated in a selection", measures.repeats, "repeats"),
         ("The number of fields, a fragment's counted wherever it is spread,", size.fields, "fields"),
         ("The depth of the query", size.depth, "depth"),
@@ -145,6 +146,7 @@ class _Measures:
     variables: int = 0
     directives: int = 0
     aliases: int = 0
+    longest_alias: int = 0  # it stands in the answer once for each row
     repeats: int = 0
     _known: dict[str, _Size] = field(default_factory=dict)
     _places: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -197,7 +199,9 @@ class _Measures:
             return self._selections(node.selection_set, path)
         if not isinstance(node, FieldNode):
             raise TypeError(type(node).__name__)
-        self.aliases += node.alias is not None
+        if node.alias is not None:
+            self.aliases += 1
+            self.longest_alias = max(self.longest_alias, len(node.alias.value))
         below = (*path, node.alias.value if node.alias else node.name.value)
         self._places[below] += 1  # validation compares every pair of those who ask for the same place of an answer
         inner = self._selections(node.selection_set, below)

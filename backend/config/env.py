@@ -100,6 +100,7 @@ class Environment:
     max_query_depth: int = 12
     max_query_fields: int = 1_000  # a fragment's are counted wherever it is spread
     max_query_aliases: int = 50
+    max_query_alias_characters: int = 200  # of one, which each row of an answer repeats
     max_query_repeats: int = 50  # of one field in a selection set
     max_query_directives: int = 50
     max_query_fragments: int = 50

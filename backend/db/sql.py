@@ -33,16 +33,18 @@ class Slot(Expression):
         return "%s", [self]
 
 
-class ParentKey(Expression):
-    """The key of the parent row, inside a subquery: of `lateral`, unless another expression is given."""
+_PARENT_KEY = "parent.key"
 
-    def __init__(self, sql: str = "parent.key") -> None:
+
+class ParentKey(Expression):
+    """The key of the parent row, inside a subquery: of `lateral`, or of what `beneath` says."""
+
+    def __init__(self) -> None:
         super().__init__(output_field=models.UUIDField())
-        self._sql = sql
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:  # noqa: ARG002 - Django's signature
         """The column outside."""
-        return self._sql, []
+        return _PARENT_KEY, []
 
 
 @ForeignObject.register_lookup  # relations do not inherit the lookups of plain fields
@@ -111,6 +113,11 @@ def lateral(inner: Statement) -> Statement:
 def _weight(key: Hashable, statement: Statement) -> int:
     # As measured: a parameter is an expression of Django's, with a field.
     return 4_000 + bytes_of(key) + 2 * len(statement.text) + 1_600 * len(statement.parameters)
+
+
+def beneath(inner: Statement, key: str) -> Statement:
+    """The same with the SQL of the parent's key in place of `ParentKey`; no other part of a text looks like that."""
+    return Statement(inner.text.replace(_PARENT_KEY, key), inner.parameters)
 
 
 STATEMENTS: LeastRecent[Hashable, Statement] = LeastRecent(CACHE_SIZE, weight=_weight, capacity=_CACHE_BYTES)

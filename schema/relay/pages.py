@@ -13,7 +13,18 @@ from django.db import models
 from django.db.models import Expression, Q
 
 from backend.db.snapshots import Snapshot
-from backend.db.sql import STATEMENTS, Columns, ParentKey, Slot, Statement, compiled, lateral, narrowed, row_reader
+from backend.db.sql import (
+    STATEMENTS,
+    Columns,
+    ParentKey,
+    Slot,
+    Statement,
+    beneath,
+    compiled,
+    lateral,
+    narrowed,
+    row_reader,
+)
 from schema.filters.lookups import Translated
 from schema.relay.keyset import Keyset, PageArguments
 
@@ -82,6 +93,19 @@ class PageQuery:
         """How many rows the list has, counted up to the cap."""
         key = ("count", self.source.key, self.filter.shape)
         return STATEMENTS.get(key, lambda: self._nested(self.count(ParentKey())))
+
+    def rows_beneath(self, key: str | None) -> Statement:
+        """The same as `rows`, of the parent whose key is this SQL, or the slot `parent`; Django writes it only once."""
+        if key is None:
+            return STATEMENTS.get(("rows", *self.shape), lambda: self.rows(Slot("parent")))
+        return beneath(STATEMENTS.get(("rows beneath", *self.shape), lambda: self.rows(ParentKey())), key)
+
+    def count_beneath(self, key: str | None) -> Statement:
+        """The same as `count`, of the parent whose key is this SQL, or the slot `parent`."""
+        shape = (self.source.key, self.filter.shape)
+        if key is None:
+            return STATEMENTS.get(("count of one", *shape), lambda: self.count(Slot("parent")))
+        return beneath(STATEMENTS.get(("count beneath", *shape), lambda: self.count(ParentKey())), key)
 
     def rows(self, parent: Expression) -> Statement:
         """The rows after (or before) the cursors, in the order asked for, without a limit."""

@@ -31,6 +31,7 @@ _AT_LIMIT: dict[str, Any] = {
     "max_query_fields": lambda n: "{" + "...{__typename}" * 20 + "...f}" + f"fragment f on Query{{{'a ' * (n - 20)}}}",
     "max_query_depth": lambda n: "{a" * n + "}" * n,
     "max_query_aliases": lambda n: "{" + " ".join(f"a{i}: __typename" for i in range(n)) + "}",
+    "max_query_alias_characters": lambda n: "{" + "a" * n + ": __typename}",
     "max_query_repeats": lambda n: "{" + "__typename " * n + "}",
     "max_query_directives": lambda n: "{__typename " + "@skip(if: false)" * n + "}",
     "max_query_fragments": lambda n: "{...f0}" + "".join(f"fragment f{i} on Query{{__typename}}" for i in range(n)),

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Expression
 
-from backend.db.sql import ParentKey, Slot, Statement, compiled
+from backend.db.sql import STATEMENTS, ParentKey, Slot, Statement, beneath, compiled
 from schema.execution.sqljson.leaves import Leaf
 from schema.execution.sqljson.outline import (
     Bound,
@@ -93,7 +92,7 @@ class Compiler:
     def first(self, part: First, outer: str) -> Parts:
         """The first rows of a child page as a plain list, or the very first one."""
         query, alias = self.bound(part.use).page, self.alias()
-        statement = query.rows(ParentKey(f'{outer}."id"'))
+        statement = query.rows_beneath(_key(outer))
         rows = f"({self.placed(statement, part.use)} LIMIT {query.arguments.size}) {alias}"
         cell = f"SELECT {concat(self.row(part.row, alias))} FROM {rows}"
         if part.single:
@@ -102,9 +101,11 @@ class Compiler:
 
     def many(self, part: Many, outer: str) -> Parts:
         """All rows of a short list."""
-        alias, parent = self.alias(), ParentKey(f'{outer}."id"')
-        rows = compiled(part.declaration.rows().filter(**{part.declaration.parent: parent}))
-        cell = f"SELECT {concat(self.row(part.row, alias))} FROM ({self.placed(rows)}) {alias}"
+        alias, declared = self.alias(), part.declaration
+        rows = STATEMENTS.get(
+            ("many of one", declared.name), lambda: compiled(declared.rows().filter(**{declared.parent: ParentKey()}))
+        )
+        cell = f"SELECT {concat(self.row(part.row, alias))} FROM ({self.placed(beneath(rows, _key(outer)))}) {alias}"
         return ["[", Cell(f"array_to_string(array({cell}), ',')"), "]"]
 
     def grouped(self, part: Grouped, outer: str) -> Parts:
@@ -153,29 +154,30 @@ class Compiler:
                 fields.append((key, ['"', Cell(cursor), '"'] if value is None else [value.json]))
         return object_of(fields)
 
-    def rows_of(self, use: Use, parent: Expression, alias: str) -> str:
-        """The rows of a page and one more, as an item of FROM."""
+    def rows_of(self, use: Use, outer: str | None, alias: str) -> str:
+        """The rows of a page and one more, as an item of FROM; of a root page without an `outer` row."""
         query = self.bound(use).page
         size = query.arguments.size
+        rows = query.rows_beneath(_key(outer) if outer else None)
         # The size stands in the text, because the planner has to know that only a few rows are wanted.
-        return f"({self.placed(query.rows(parent), use)} LIMIT {size + 1 if size else 0}) {alias}"
+        return f"({self.placed(rows, use)} LIMIT {size + 1 if size else 0}) {alias}"
 
-    def count_of(self, use: Use, parent: Expression) -> str:
+    def count_of(self, use: Use, outer: str | None) -> str:
         """The statement that counts the rows of a page's list, up to one more than the cap."""
-        statement = self.bound(use).page.count(parent)
+        statement = self.bound(use).page.count_beneath(_key(outer) if outer else None)
         limit = settings.ENVIRONMENT.count_cap + 1
         filled = (limit if isinstance(item, Slot) and item.name == "limit" else item for item in statement.parameters)
         return self.placed(Statement(statement.text, tuple(filled)), use)
 
     def child_page(self, part: Page, outer: str) -> Parts:
         """A page of rows that point at this row."""
-        query, alias, parent = self.bound(part.use).page, self.alias(), ParentKey(f'{outer}."id"')
+        query, alias = self.bound(part.use).page, self.alias()
         size, page = query.arguments.size, self.page(part.connection, part.use, alias)
-        gathered, source = self.alias(), self.rows_of(part.use, parent, alias)
+        gathered, source = self.alias(), self.rows_of(part.use, outer, alias)
         rows = _backward(page, source, size) if query.arguments.backward else _forward(page, source, size)
         counted = ""
         if page.counted:
-            counted = f" CROSS JOIN LATERAL ({self.count_of(part.use, parent)}) counted(n)"
+            counted = f" CROSS JOIN LATERAL ({self.count_of(part.use, outer)}) counted(n)"
         cells = [piece if isinstance(piece, str) else Cell(_page_cell(piece, gathered)) for piece in page.pieces]
         return [Cell(f"(SELECT {concat(cells)} FROM ({rows}) {gathered}{counted})")]
 
@@ -187,6 +189,10 @@ _RELATIONS: dict[type, Callable[[Compiler, Any, str], Parts]] = {
     Grouped: Compiler.grouped,
     Page: Compiler.child_page,
 }
+
+
+def _key(alias: str) -> str:
+    return f'{alias}."id"'
 
 
 def _joined(pieces: list[str | PageCell]) -> list[str | PageCell]:

@@ -108,7 +108,6 @@ class PagePlan:
     @classmethod
     def of(cls, page: Page, bounds: Sequence[Bound]) -> "PagePlan":
         """Compiles it; the first bound is the page's."""
-        parent = Slot("parent")
         query = bounds[page.use.number].page
         compiler = Compiler(bounds)
         alias = compiler.alias()
@@ -118,10 +117,10 @@ class PagePlan:
         listed = bool(text.lists or text.cursor) or any(piece == PageCell("more") for piece in text.pieces)
         if listed:
             columns = _columns(text, _key(page.connection.model, alias) if keyed else [])
-            queries.append(_query(compiler, f"SELECT {columns} FROM {compiler.rows_of(page.use, parent, alias)}"))
+            queries.append(_query(compiler, f"SELECT {columns} FROM {compiler.rows_of(page.use, None, alias)}"))
         if text.counted:
             counting = Compiler(bounds)
-            queries.append(_query(counting, counting.count_of(page.use, parent)))
+            queries.append(_query(counting, counting.count_of(page.use, None)))
         pieces = tuple(piece.encode() if isinstance(piece, str) else piece for piece in text.pieces)
         arguments = query.arguments
         size, backward = arguments.size, arguments.backward
