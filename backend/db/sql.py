@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -141,14 +140,12 @@ def narrowed(queryset: models.QuerySet[Any], columns: Columns | None) -> models.
     return queryset if columns is None else queryset.values_list(*columns)
 
 
-@lru_cache(CACHE_SIZE)
 def row_reader(model: type[Model], columns: Columns | None = None) -> Callable[[Sequence[Any]], Model]:
     """A function from a tuple of these columns to an instance; None: of all concrete ones, in the model's order.
 
     The instance is not initialized field by field, as Django's `from_db` would do at ten times the cost: no column
     needs to be converted. To ask it for another column raises ColumnNotRead.
     """
-
     names = columns or tuple(field.attname for field in model._meta.concrete_fields)
     new = model.__new__
 

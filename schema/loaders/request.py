@@ -157,7 +157,7 @@ class Loaders:
 
         async def load(keys: list[uuid.UUID]) -> list[Any]:
             statement = STATEMENTS.get(("many", name, columns), statement_of_rows)
-            model: type[models.Model] = queryset().model
+            model = queryset().model
             read = row_reader(model, columns)
             groups: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
             for row in await self.snapshot.rows(statement.text, statement.bind({"keys": uuid_array(keys)})):
