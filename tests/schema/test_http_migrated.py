@@ -97,7 +97,7 @@ async def test_every_reader_gets_the_right_answer(
 
     await prepare_everywhere()
     _alter(holder, 41)
-    assert [await readers.one() for _ in right] == right
+    assert [await readers.one() for _ in range(POOL)] == right[:POOL]
     await prepare_everywhere()
     _alter(holder, 42)
     assert await readers.all() == right
