@@ -118,20 +118,29 @@ async def test_streams_are_counted_while_they_are_open(plain: Serving, organizat
     assert (opened[key], closed[key]) == (1.0, 0.0)
 
 
+def _seal(database: str) -> tuple[int, str, float]:
+    """Number, hash and time of a new seal over all entries that there are."""
+    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
+        wait_until_all_can_be_sealed(superuser)
+    with psycopg.connect(server.url("app", database), autocommit=True) as app:
+        row = app.execute("SELECT seq, encode(hash, 'hex'), extract(epoch FROM sealed_at) FROM audit_seal_make()")
+        [(seq, digest, at)] = row.fetchall()
+    return seq, digest, float(at)
+
+
 def test_the_latest_seal_is_told_and_what_has_none_yet(
     plain: Serving, database: str, organization: Organization
 ) -> None:
     with acting_for(organization.id):
         make.payer(organization)
     waiting = _figures(plain)
-
-    with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
-        wait_until_all_can_be_sealed(superuser)
-    with psycopg.connect(server.url("app", database), autocommit=True) as app:
-        row = app.execute("SELECT seq, encode(hash, 'hex'), extract(epoch FROM sealed_at) FROM audit_seal_make()")
-        [(seq, digest, at)] = row.fetchall()
-
+    seq, digest, at = _seal(database)
     sealed = _figures(plain)
+    if sealed["driftgraph_audit_unsealed_entries", ()]:  # what a test before this one had the server write in its time
+        waiting = sealed
+        seq, digest, at = _seal(database)
+        sealed = _figures(plain)
+
     assert waiting["driftgraph_audit_unsealed_entries", ()] >= 1.0
     assert waiting["driftgraph_audit_unsealed_age_seconds", ()] > 0.0
     assert waiting.get(("driftgraph_audit_seal_sequence", ()), 0.0) == seq - 1
@@ -139,7 +148,7 @@ def test_the_latest_seal_is_told_and_what_has_none_yet(
     assert sealed["driftgraph_audit_unsealed_age_seconds", ()] == 0.0
     assert sealed["driftgraph_audit_seal_sequence", ()] == seq
     assert sealed["driftgraph_audit_seal_info", (("hash", digest),)] == 1.0
-    assert sealed["driftgraph_audit_seal_timestamp_seconds", ()] == pytest.approx(float(at), abs=0.001)
+    assert sealed["driftgraph_audit_seal_timestamp_seconds", ()] == pytest.approx(at, abs=0.001)
     assert sealed["driftgraph_database_up", ()] == 1.0
     assert sealed["driftgraph_migrations_pending", ()] == 0.0
 
