@@ -43,6 +43,18 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Computed:
+    """A value of several columns, said twice as by a Conversion; null where one of them has none.
+
+    `python` takes their values and `sql` their expressions, both in the order of `columns`.
+    """
+
+    columns: Columns
+    python: Callable[..., Any]
+    sql: Callable[..., str]
+
+
+@dataclass(frozen=True, slots=True)
 class Suppressed:
     """Whether figures of the row are null because its cells are hidden."""
 
@@ -144,6 +156,8 @@ def columns_read(declaration: Any) -> Columns | None:
     match declaration:
         case Column(attribute, _, cells):
             return (attribute, *(cells.columns if cells else ()))
+        case Computed(columns):
+            return columns
         case Suppressed(cells):
             return cells.columns
         case ToOne(attribute, _):

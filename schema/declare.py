@@ -14,6 +14,7 @@ import strawberry
 from django.db import models
 
 from backend.core.actor import Needed, Right
+from backend.db.sql import Columns
 from schema.context import context_of
 from schema.declarations import (
     Aggregate,
@@ -22,6 +23,7 @@ from schema.declarations import (
     ChildPage,
     ChildTop,
     Column,
+    Computed,
     Conversion,
     GlobalId,
     RootNode,
@@ -50,6 +52,11 @@ def column(
     """A plain value of the row; `phi` labels what must not leave without an account of it."""
     directives = (Phi(kind=phi),) if phi else ()
     return DeclaredField(Column(attribute, convert), description=description, graphql_name=name, directives=directives)
+
+
+def computed(description: str, columns: Columns, python: Callable[..., Any], sql: Callable[..., str]) -> Any:
+    """A value of several columns of the row, as Python and as SQL make it; null where one of them has none."""
+    return DeclaredField(Computed(columns, python, sql), description=description)
 
 
 def figure(description: str, attribute: str, cells: Cells) -> Any:

@@ -20,6 +20,7 @@ from schema.declarations import (
     ChildPage,
     ChildTop,
     Column,
+    Computed,
     GlobalId,
     RootNode,
     RootPage,
@@ -114,6 +115,16 @@ def _column(declaration: Column) -> Callable[[Any], Any]:
     return converted
 
 
+def _computed(declaration: Computed) -> Callable[[Any], Any]:
+    read, python = attrgetter(*declaration.columns), declaration.python
+
+    def computed(source: Any) -> Any:
+        values = read(source)
+        return None if None in values else python(*values)
+
+    return computed
+
+
 def _global_id(declaration: GlobalId) -> Callable[[Any], Any]:
     encode = id_encoder(declaration.tag)
     return lambda source: encode(source.id)
@@ -125,6 +136,7 @@ def _suppressed(declaration: Suppressed) -> Callable[[Any], Any]:
 
 _READ: dict[type, Callable[[Any], Callable[[Any], Any]]] = {
     Column: _column,
+    Computed: _computed,
     GlobalId: _global_id,
     Suppressed: _suppressed,
 }

@@ -166,18 +166,13 @@ def reader(field: GraphQLField) -> Callable[[Any], Any] | None:
 
 
 def columns_of(field: GraphQLField) -> Columns | None:
-    """The columns of its row that a field reads, beside the id; None: that is not known.
-
-    A resolver says it by `columns` in the metadata of its field.
-    """
+    """The columns of its row that a field reads, beside the id; None: that is not known, as of a resolver."""
     definition = field.extensions.get("strawberry-definition")
     if isinstance(definition, DeclaredField):
         return columns_read(definition.declaration) if declared(field) else None
-    if not isinstance(definition, StrawberryField):
-        return None
-    if reader(field) is not None:
+    if isinstance(definition, StrawberryField) and reader(field) is not None:
         return (definition.python_name,)
-    return definition.metadata.get("columns")
+    return None
 
 
 def paged_model(field: GraphQLField) -> type[Model] | None:

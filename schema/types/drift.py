@@ -25,7 +25,7 @@ from backend.drift.models import (
 from backend.payers.models import Payer as PayerRow
 from backend.payers.models import ProcedureGroup as ProcedureGroupRow
 from schema.declarations import Conversion
-from schema.declare import child_page, column, dollars, figure, global_id, money, orders, suppressed, to_one
+from schema.declare import child_page, column, computed, dollars, figure, global_id, money, orders, suppressed, to_one
 from schema.relay.connection import Connection
 from schema.relay.keyset import Order
 from schema.relay.node import Node
@@ -35,11 +35,6 @@ from schema.types.payers import Payer, ProcedureGroup
 
 RUNS_READ = frozenset({Right.READ, Right.DETECT})
 """Who asks for runs sees how they ended and what they tested; the drift events that follow are for readers."""
-
-
-def milliseconds(started: datetime.datetime | None, finished: datetime.datetime | None) -> int | None:
-    """Time between two moments in milliseconds; None while one is missing."""
-    return int((finished - started) / datetime.timedelta(milliseconds=1)) if started and finished else None
 
 
 def _failure(code: str) -> RunError | None:
@@ -213,13 +208,12 @@ class DetectionRun(Node):
     error_code: RunError | None = column("Why it failed; null if it did not.", "error_code", failure)
     tests: Connection[DriftTest] = child_page("Its tests, also those without a finding.", RUN_TESTS)
 
-    @strawberry.field(
-        description="How long it took in milliseconds; null until it ended.",
-        metadata={"columns": ("started_at", "finished_at")},
+    duration_ms: int | None = computed(
+        "How long it took in milliseconds; null until it ended.",
+        ("started_at", "finished_at"),
+        lambda started, finished: int((finished - started) / datetime.timedelta(milliseconds=1)),
+        lambda started, finished: f"trunc(extract(epoch FROM {finished} - {started}) * 1000)",
     )
-    @staticmethod
-    def duration_ms(root: strawberry.Parent[models.DetectionRun]) -> int | None:
-        return milliseconds(root.started_at, root.finished_at)
 
 
 @strawberry_django.type(

@@ -47,7 +47,7 @@ def _row_fields() -> Iterator[tuple[GraphQLObjectType, str, type[Model]]]:
 
 
 def test_every_field_of_a_row_says_what_it_reads() -> None:
-    """Where one does not, whoever selects it has all columns read: a resolver says it in its field's metadata."""
+    """Where one does not, such as a resolver, whoever selects it has all columns read."""
     silent = set()
     for kind, name, model in _row_fields():
         columns = columns_of(kind.fields[name])
@@ -87,7 +87,7 @@ def test_every_field_of_a_row_says_what_it_reads() -> None:
         ),
         ('{ driftTests(detectionRunId: "x") { nodes { suppressed } } }', DriftTest, {"n0", "n1", "x0", "x1"}),
         ("{ importBatches { nodes { dateMin } } }", ImportBatch, {"date_min", "rows_total"}),
-        # A resolver that says what it reads.
+        # A value of several columns.
         ("{ detectionRuns { nodes { durationMs q } } }", DetectionRun, {"started_at", "finished_at", "q"}),
         # Fragments, on the type and on its interface, inline and spread, one of them twice.
         (
@@ -133,11 +133,6 @@ class _Group:
     def shout(root: strawberry.Parent[ProcedureGroup]) -> str:
         return root.name.upper()
 
-    @strawberry.field(metadata={"columns": ("name",)})
-    @staticmethod
-    def whisper(root: strawberry.Parent[ProcedureGroup]) -> str:
-        return root.name.lower()
-
 
 @strawberry_django.type(Claim, name="Line")
 class _Line:
@@ -152,7 +147,7 @@ class _Query:
 def test_a_field_that_does_not_say_what_it_reads_has_all_columns_read() -> None:
     schema = strawberry.Schema(_Query)._schema
 
-    assert _columns("{ line { group { code whisper } } }", schema)[ProcedureGroup] == {"id", "code", "name"}
+    assert _columns("{ line { group { code } } }", schema)[ProcedureGroup] == {"id", "code"}
     for silent in ("shout", "ofRow"):
         found = _columns(f"{{ line {{ group {{ code {silent} }} }} }}", schema)
         assert found == {Claim: {"id", "group_id"}}
@@ -182,26 +177,6 @@ async def test_what_is_not_selected_of_a_claim_is_not_read(organization: Organiz
         assert '"payer"."name"' in texts
         assert '"payer"."code"' not in texts
     assert '"claim"."claim_key"' in " ".join((await api("{ claims { nodes { reference } } }")).statements)
-
-
-def _run(organization: Organization) -> None:
-    with acting_for(organization.id):
-        run = make.detection_run(organization, status="RUNNING", started_at=make.NOW)
-        make.drift_test(make.payer(organization), run)
-
-
-@pytest.mark.parametrize("way", ["auto", "compiled"], indirect=True)
-async def test_a_resolver_stands_beside_narrow_fields(organization: Organization, api: Api) -> None:
-    await in_thread(_run, organization)
-
-    answer = await api("{ detectionRuns { nodes { durationMs status tests { nodes { payer { name } } } } } }")
-
-    [run] = answer.data["detectionRuns"]["nodes"]
-    assert run == {"durationMs": None, "status": "RUNNING", "tests": {"nodes": [{"payer": {"name": "Acme"}}]}}
-    texts = " ".join(answer.statements)
-    assert '"detection_run"."finished_at"' in texts
-    assert '"detection_run"."config"' not in texts
-    assert '"drift_test"."n0"' not in texts
 
 
 def _nested(organization: Organization) -> None:

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
-from graphql import GraphQLEnumType, GraphQLList, GraphQLNonNull, GraphQLScalarType
+from graphql import (
+    GRAPHQL_MAX_INT,
+    GRAPHQL_MIN_INT,
+    GraphQLEnumType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+)
 
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.texts import MISFIT, Cell, Parts, json_text, literal
@@ -56,6 +63,12 @@ def _string(value: str, missing: str | None) -> Parts:
 
 def _number(value: str, missing: str | None) -> Parts:
     return [Cell(value)] if missing is None else _unless_null(f"{value}::text", missing)
+
+
+def within_32_bits(value: str) -> str:
+    """The text of a whole number that GraphQL's Int can hold; any other is the executor's to refuse."""
+    fits = f"{value} IS NULL OR {value} BETWEEN {GRAPHQL_MIN_INT} AND {GRAPHQL_MAX_INT}"
+    return f"CASE WHEN {fits} THEN {value}::text ELSE {MISFIT} END"
 
 
 def _quoted(value: str, missing: str | None) -> Parts:

@@ -6,6 +6,7 @@ from typing import Any
 from django.db import models
 from graphql import (
     FragmentDefinitionNode,
+    GraphQLInt,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -20,6 +21,7 @@ from schema.declarations import (
     ChildPage,
     ChildTop,
     Column,
+    Computed,
     Conversion,
     GlobalId,
     Suppressed,
@@ -28,7 +30,7 @@ from schema.declarations import (
 from schema.declared_field import DeclaredField
 from schema.execution.core import declared
 from schema.execution.selection import Selection, collect
-from schema.execution.sqljson.leaves import Leaf, check_source, writer_of
+from schema.execution.sqljson.leaves import Leaf, check_source, within_32_bits, writer_of
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.outline import (
     Connection,
@@ -61,6 +63,42 @@ def declared_field(field: Any) -> DeclaredField:
     if found is None:
         raise NotPlain("a field with a resolver")
     return found
+
+
+def _concrete(model: type[models.Model], name: str) -> Any:
+    return next(one for one in model._meta.concrete_fields if one.attname == name)
+
+
+def _leaf(model: type[models.Model], declaration: Column | Computed | Suppressed, kind: Any, *, required: bool) -> Leaf:
+    if isinstance(declaration, Column):
+        expression, nullable = _column(model, declaration, kind)
+    elif isinstance(declaration, Computed):
+        expression, nullable = _computed(model, declaration, kind)
+    else:
+        expression, nullable = declaration.cells.sql(), False
+    return Leaf(expression, writer_of(kind), nullable=nullable, required=required)
+
+
+def _column(model: type[models.Model], declaration: Column, kind: Any) -> tuple[str, bool]:
+    field = _concrete(model, declaration.attribute)
+    expression, nullable = f'{{row}}."{field.column}"', bool(field.null)
+    if isinstance(declaration.convert, Conversion):
+        nullable |= declaration.convert.nullable
+        expression = f"({declaration.convert.sql(expression)})"
+    elif declaration.convert is not None:
+        raise NotPlain("a value made in Python")
+    else:
+        check_source(kind, field)
+    if declaration.cells is not None:
+        nullable, expression = True, f"CASE WHEN NOT {declaration.cells.sql()} THEN {expression} END"
+    return expression, nullable
+
+
+def _computed(model: type[models.Model], declaration: Computed, kind: Any) -> tuple[str, bool]:
+    fields = [_concrete(model, name) for name in declaration.columns]
+    value = declaration.sql(*[f'{{row}}."{field.column}"' for field in fields])
+    expression = f"({within_32_bits(value) if kind is GraphQLInt else value})"
+    return expression, any(field.null for field in fields)
 
 
 def _bare(kind: Any) -> tuple[Any, bool]:
@@ -129,12 +167,10 @@ class Outliner:
         field = parent.fields[selection.name]
         declaration = self._declared(field).declaration
         kind, required = _bare(field.type)
-        if isinstance(declaration, Column):
-            return self._leaf(model, declaration, kind, required=required)
+        if isinstance(declaration, (Column, Computed, Suppressed)):
+            return _leaf(model, declaration, kind, required=required)
         if isinstance(declaration, GlobalId):
             return Id(declaration.tag)
-        if isinstance(declaration, Suppressed):
-            return Leaf(declaration.cells.sql(), writer_of(kind), nullable=False, required=required)
         if isinstance(declaration, ToOne):
             _seen_by_executor(declaration.model)
             return One(declaration, required, self.row(kind, declaration.model, selection))
@@ -156,20 +192,6 @@ class Outliner:
         if isinstance(declaration, Aggregate):
             return self._grouped(declaration, kind, selection)
         raise NotPlain(f"a declaration of type {type(declaration).__name__}")
-
-    def _leaf(self, model: type[models.Model], declaration: Column, kind: Any, *, required: bool) -> Leaf:
-        field: Any = next(one for one in model._meta.concrete_fields if one.attname == declaration.attribute)
-        expression, nullable = f'{{row}}."{field.column}"', bool(field.null)
-        if isinstance(declaration.convert, Conversion):
-            nullable |= declaration.convert.nullable
-            expression = f"({declaration.convert.sql(expression)})"
-        elif declaration.convert is not None:
-            raise NotPlain("a value made in Python")
-        else:
-            check_source(kind, field)
-        if declaration.cells is not None:
-            nullable, expression = True, f"CASE WHEN NOT {declaration.cells.sql()} THEN {expression} END"
-        return Leaf(expression, writer_of(kind), nullable=nullable, required=required)
 
     def _grouped(self, declaration: Aggregate, kind: Any, selection: Selection) -> Grouped:
         parent = _item(kind)
