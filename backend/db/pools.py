@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.conf import settings
-from psycopg import AsyncConnection
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import AsyncConnection, capabilities
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from backend.core.errors import Unavailable
@@ -28,8 +29,17 @@ class ReadPool:
     """A pool that snapshots borrow from. Open it in the event loop that serves, close it there."""
 
     def __init__(self, url: str, *, size: int, name: str) -> None:
-        """`name` is what psycopg's lines of the log call it."""
+        """`name` is what psycopg's lines of the log call it.
+
+        Raises:
+            ImproperlyConfigured: the libpq here cannot make room for another prepared statement.
+        """
         prepares = settings.ENVIRONMENT.prepared_statements
+        if prepares and not capabilities.has_send_close_prepared():
+            raise ImproperlyConfigured(
+                "DRIFTGRAPH_PREPARED_STATEMENTS needs libpq 17 or later, which psycopg[binary] brings along. Install that, or"
+                " set it to false."
+            )
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             url,

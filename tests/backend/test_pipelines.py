@@ -1,12 +1,16 @@
 """Round trips through libpq's pipeline: results in order, what PostgreSQL keeps, and what an error leaves behind."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psycopg
 import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import AsyncConnection
 
 from backend.db.pipeline import Pipelines, TextQuery
+from backend.db.pools import ReadPool
 from backend.db.reads import connection_url
 from tests import server
 
@@ -155,3 +159,12 @@ async def test_a_lost_connection_is_said_to_be_lost(connection: AsyncConnection)
 
     with pytest.raises(psycopg.OperationalError):
         await pipelines.run(connection, [TextQuery(b"SELECT pg_terminate_backend(pg_backend_pid())"), _query(1, "a")])
+
+
+async def test_a_libpq_that_cannot_close_statements_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg.capabilities, "has_send_close_prepared", lambda: False)
+
+    with pytest.raises(ImproperlyConfigured, match="libpq 17"):
+        ReadPool(connection_url(), size=1, name="reads")
+    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, prepared_statements=False))
+    ReadPool(connection_url(), size=1, name="reads")
