@@ -15,10 +15,11 @@ case "${1:-serve}" in
       PROMETHEUS_MULTIPROC_DIR="$(mktemp -d)"
       export PROMETHEUS_MULTIPROC_DIR
     fi
+    # A worker that is killed, by want of memory say, must not take the others along.
     # The server must not be able to become the owner of the tables.
     unset DRIFTGRAPH_OWNER_DATABASE_URL DRIFTGRAPH_SUPERUSER_DATABASE_URL
     exec granian --interface asgi --ws --host "${DRIFTGRAPH_HOST:-0.0.0.0}" --port "${DRIFTGRAPH_PORT:-8000}" \
-      --workers "${DRIFTGRAPH_WORKERS:-1}" schema.http.asgi:app
+      --workers "${DRIFTGRAPH_WORKERS:-1}" --respawn-failed-workers --respawn-interval 0.5 schema.http.asgi:app
     ;;
   worker)
     unset DRIFTGRAPH_OWNER_DATABASE_URL DRIFTGRAPH_SUPERUSER_DATABASE_URL

@@ -110,6 +110,7 @@ class Environment:
     max_json_depth: int = 32  # of variables
     max_variable_values: int = 2_000  # in the variables of an operation that is no mutation
     max_cost: int = 10_000  # of one operation, in the unit of docs/limits.md
+    max_reference_cost: int = 1_000  # where graphql-core executes it: mutations, events of subscriptions
     cost_per_minute: int = 200_000  # of one token or session; of one address where nobody is signed in
     organization_cost_per_minute: int = 1_000_000
     budget_url: str = ""  # redis:// or valkey://, where several processes share budgets; empty: each keeps its own

@@ -6,6 +6,7 @@ event loop wakes when the answers are there: half of the processor time of a sma
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -48,7 +49,6 @@ class _Names:
     kept_bytes: int = 0
     # By the hash of the key, for texts can be long: one that two share has them kept a little sooner.
     sent: LeastRecent[int, list[int]] = field(default_factory=lambda: LeastRecent(_SEEN))
-    made: int = 0
 
 
 class Pipelines:
@@ -101,9 +101,8 @@ class Pipelines:
         name, asides = names.kept.get(key), 0
         if name is None and self._is_due(names, key):
             asides += self._make_room(pgconn, names, len(query.text))
-            names.made += 1
             names.kept_bytes += len(query.text)
-            name = names.kept[key] = b"p%d" % names.made
+            name = names.kept[key] = _name(key)
             pgconn.send_prepare(name, query.text, query.types)
             asides += 1
         if name is None:
@@ -139,6 +138,16 @@ class Pipelines:
         for name in earlier.values():
             pgconn.send_close_prepared(name)
         return len(earlier)
+
+
+def _name(key: _Key) -> bytes:
+    """The name of a statement, which says what it is.
+
+    Behind a pooler that does not track statements, whose setting somebody forgot, another client's statement may be
+    there: then it is the right one, or there is none of that name, which is an error and no wrong answer.
+    """
+    text, types = key
+    return b"p" + blake2b(b"%d %s " % (len(text), repr(types).encode()) + text, digest_size=16).hexdigest().encode()
 
 
 def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:

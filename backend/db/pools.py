@@ -37,8 +37,8 @@ class ReadPool:
         prepares = settings.ENVIRONMENT.prepared_statements
         if prepares and not capabilities.has_send_close_prepared():
             raise ImproperlyConfigured(
-                "DRIFTGRAPH_PREPARED_STATEMENTS needs libpq 17 or later, which psycopg[binary] brings along. Install that, or"
-                " set it to false."
+                "DRIFTGRAPH_PREPARED_STATEMENTS needs libpq 17 or later, which psycopg[binary] brings along."
+                " Install that, or set it to false."
             )
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(

@@ -34,6 +34,14 @@ class CostExceeded(AppError):
     code = "COST_EXCEEDED"
 
 
+def most_of(*, by_reference: bool) -> tuple[int, str]:
+    """What an operation may cost, and the setting that says so; less where graphql-core executes it: it is slower."""
+    limits = settings.ENVIRONMENT
+    if by_reference and limits.max_reference_cost < limits.max_cost:
+        return limits.max_reference_cost, "DRIFTGRAPH_MAX_REFERENCE_COST"
+    return limits.max_cost, "DRIFTGRAPH_MAX_COST"
+
+
 class RateLimited(AppError):
     """The budget of {whose} is spent ({limit} a minute, {setting}). Try again in {seconds} seconds."""
 

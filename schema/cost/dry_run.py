@@ -10,8 +10,10 @@ from graphql import FragmentDefinitionNode, GraphQLError, GraphQLSchema
 
 from backend.core.errors import BadUserInput
 from backend.core.least_recent import LeastRecent, bytes_of
+from schema.cost.budgets import most_of
 from schema.cost.directives import ListSize
 from schema.cost.pricing import Line, Pricing, sizing_of
+from schema.execution.selection import conditions_of, is_for_reference
 from schema.execution.turns import Party, Turns
 from schema.limits import look_through, operation_of, parsed, refuse_costly_json
 from schema.reasons import reason
@@ -22,7 +24,7 @@ _LINES = 1_000  # that the answer is priced with
 _KEPT, _KEPT_BYTES = 16, 4_000_000  # results, for who asks again and again, in aliases or requests; their memory
 _LINE_BYTES = 400
 _Asked = tuple[str, str | None, str | None]
-_Found = tuple[int, list[Line]]
+_Found = tuple[int, int, list[Line]]  # price, what it may be, fields
 
 
 class DocumentNotValid(BadUserInput):
@@ -48,7 +50,8 @@ class OperationCost:
         description="What is taken from the budget before it is executed; 1 to 2,147,483,647, or more than that."
     )
     limit: int = strawberry.field(
-        description="What one operation may cost: DRIFTGRAPH_MAX_COST, or a whole budget where that is smaller."
+        description="What the operation may cost: DRIFTGRAPH_MAX_COST, for a mutation or subscription"
+        " DRIFTGRAPH_MAX_REFERENCE_COST, or a whole budget where that is smaller."
     )
     statements: int = strawberry.field(
         description="SQL statements that read what is selected, at most, however many rows there are. Not among them:"
@@ -84,11 +87,11 @@ async def operation_cost(
     found = await turns.run(
         party, lambda: _priced(schema, document, values, operation_name), unless=lambda: _results().peek(key)
     )
-    price, lines = _results().get(key, lambda: found)
+    price, most, lines = _results().get(key, lambda: found)
     limits = settings.ENVIRONMENT
     return OperationCost(
         requested=min(price, _LARGEST),
-        limit=min(limits.max_cost, limits.cost_per_minute, limits.organization_cost_per_minute),
+        limit=min(most, limits.cost_per_minute, limits.organization_cost_per_minute),
         statements=sum(line.statements for line in lines),
         fields=[
             FieldCost(path=".".join(line.path), cost=min(line.cost, _LARGEST), statements=line.statements)
@@ -103,7 +106,7 @@ def _results() -> LeastRecent[_Asked, _Found]:
 
 
 def _weight(key: _Asked, found: _Found) -> int:
-    return bytes_of(key) + _LINE_BYTES * len(found[1])
+    return bytes_of(key) + _LINE_BYTES * len(found[2])
 
 
 def _variables(text: str | None) -> dict[str, Any]:
@@ -131,4 +134,5 @@ def _priced(schema: GraphQLSchema, text: str, variables: dict[str, Any], operati
         raise DocumentNotValid(problem=reason(found[0].message), path=("document",))
     fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
     pricing = Pricing(schema, operation, fragments, sizing_of(schema, operation, fragments).values(variables))
-    return pricing.price().requested, pricing.itemised()
+    by_reference = is_for_reference(operation.operation, conditions_of(operation, fragments), variables)
+    return pricing.price().requested, most_of(by_reference=by_reference)[0], pricing.itemised()

@@ -22,7 +22,7 @@ from schema.build import core_schema
 from schema.cost.pricing import Price, Pricing, Sizing, sizing_of
 from schema.execution.accounting import Selected, selected
 from schema.execution.core import Coercion
-from schema.execution.selection import Conditions, collect, conditions_of
+from schema.execution.selection import Conditions, collect, conditions_of, is_for_reference
 from schema.execution.turns import Party, Turns
 from schema.execution.weights import document_weight, form_weight, price_weight, selected_weight
 from schema.footprint import lighten
@@ -91,6 +91,10 @@ class Prepared:
     def kind(self) -> OperationType:
         """Query, mutation or subscription."""
         return self.operation.operation
+
+    def is_for_reference(self, raw_variables: Mapping[str, Any] | None) -> bool:
+        """Whether graphql-core itself executes it, which takes longer."""
+        return is_for_reference(self.kind, self.conditions, raw_variables)
 
     def protected(self, values: Mapping[str, Any]) -> Selected:
         """What of protected types is selected, by the values of the variables in @skip and @include."""

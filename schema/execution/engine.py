@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from graphql import ExecutionResult, GraphQLError, OperationType
+from graphql import ExecutionResult, GraphQLError
 from graphql.execution.values import VariableValues
 
 from backend.core.actor import Right
@@ -148,15 +148,13 @@ async def _executed(
     prepared: Prepared, coercion: Coercion, raw_variables: Mapping[str, Any] | None, context: Context
 ) -> Answer:
     way = settings.ENVIRONMENT.execution
-    if prepared.kind is not OperationType.QUERY or prepared.conditions.others or way == "reference":
+    if way == "reference" or prepared.is_for_reference(raw_variables):
         return await _by_reference(prepared, raw_variables, context)
     try:
         variables = coercion.values(raw_variables)
     except RefusedVariables as refused:
         return Answer(None, refused.errors)
     values = coerced(variables)
-    if any(values[name] is None for name in prepared.conditions.variables if name in values):
-        return await _by_reference(prepared, raw_variables, context)  # which says that a condition is true or false
     form = _form(prepared, values, context)
     rows: dict[str, int] = {}
     texts = await _texts(form, variables, context, rows) if way == "auto" else {}

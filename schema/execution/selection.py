@@ -14,6 +14,7 @@ from graphql import (
     GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionNode,
     SelectionSetNode,
     VariableNode,
@@ -133,6 +134,16 @@ class Conditions:
 
     variables: tuple[str, ...] = ()
     others: bool = False
+
+
+def is_for_reference(kind: OperationType, conditions: Conditions, raw_variables: Mapping[str, Any] | None) -> bool:
+    """Whether graphql-core itself executes an operation: what is no query, or has a condition that only it can judge.
+
+    That is one of a directive that we do not know, or null, which is an error where it is met.
+    """
+    given = raw_variables or {}
+    is_null = any(name in given and given[name] is None for name in conditions.variables)
+    return kind is not OperationType.QUERY or conditions.others or is_null
 
 
 def conditions_of(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Conditions:

@@ -24,7 +24,7 @@ from backend.db.replicas import NotOnReplica
 from backend.db.snapshots import Snapshot
 from backend.db.writes import RequestWrites, WriteThreads
 from schema.context import Context
-from schema.cost.budgets import Budgets, CostExceeded, RateLimited, process_budgets
+from schema.cost.budgets import Budgets, RateLimited, process_budgets
 from schema.errors import presented
 from schema.execution.documents import Prepared
 from schema.execution.engine import Answer, execute
@@ -227,9 +227,7 @@ class GraphQLApp:
     async def _paid(self, asked: Asked, who: Principal) -> Answer:
         if asked.prepared.errors:
             return Answer(None, asked.prepared.errors)
-        price, limit = asked.prepared.price(asked.variables), settings.ENVIRONMENT.max_cost
-        if price.requested > limit:
-            raise CostExceeded(actual=price.requested, limit=limit, setting="DRIFTGRAPH_MAX_COST")
+        price = asked.price()
         charge = await self._budgets.charge(who.actor, asked.address, price.requested)
 
         async def attempt() -> Answer:

@@ -11,6 +11,8 @@ from backend.core.errors import BadUserInput
 from backend.db.replicas import Position
 from backend.db.writes import RequestWrites
 from backend.phi.labels import label_of
+from schema.cost.budgets import CostExceeded, most_of
+from schema.cost.pricing import Price
 from schema.execution.documents import Prepared
 from schema.http.messages import Headers, Scope
 from schema.usage.clients import client_of
@@ -53,6 +55,18 @@ class Asked:
         """
         is_query = self.prepared.kind is OperationType.QUERY
         return self.is_single and is_query and not self.prepared.shows_protected(self.variables)
+
+    def price(self) -> Price:
+        """What it costs.
+
+        Raises:
+            CostExceeded: more than one operation may.
+        """
+        found = self.prepared.price(self.variables)
+        limit, setting = most_of(by_reference=self.prepared.is_for_reference(self.variables))
+        if found.requested > limit:
+            raise CostExceeded(actual=found.requested, limit=limit, setting=setting)
+        return found
 
     def acting(self, actor: Actor | None) -> Actor | None:
         """The actor as the audit trail is to know it: without an operation's name that could identify a person."""

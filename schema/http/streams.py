@@ -19,7 +19,7 @@ from backend.db.listening import Listener
 from backend.db.premises import AnswerOutdated, begun_anew
 from backend.db.reads import Reads
 from schema.context import Context, Feed
-from schema.cost.budgets import Budgets, CostExceeded
+from schema.cost.budgets import Budgets
 from schema.errors import presented
 from schema.execution.core import RefusedVariables
 from schema.execution.engine import Answer, Subscribed, subscribe
@@ -182,10 +182,7 @@ class Streams:
             raise NotBegun(refusal.errors) from None
 
     async def _pay(self, asked: Asked, who: Principal) -> None:
-        price, limit = asked.prepared.price(asked.variables).requested, settings.ENVIRONMENT.max_cost
-        if price > limit:
-            raise CostExceeded(actual=price, limit=limit, setting="DRIFTGRAPH_MAX_COST")
-        await self._budgets.charge(who.actor, asked.address, price)
+        await self._budgets.charge(who.actor, asked.address, asked.price().requested)
 
     async def _answered(
         self, asked: Asked, who: Principal, subscribed: Subscribed, event: Any

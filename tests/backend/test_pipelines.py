@@ -168,3 +168,18 @@ async def test_a_libpq_that_cannot_close_statements_is_refused_at_the_start(monk
         ReadPool(connection_url(), size=1, name="reads")
     monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, prepared_statements=False))
     ReadPool(connection_url(), size=1, name="reads")
+
+
+async def test_a_name_belongs_to_one_statement_on_every_connection(connection: AsyncConnection) -> None:
+    """A pooler may hand a connection on with what another client had PostgreSQL keep."""
+    other = await AsyncConnection.connect(connection_url(), autocommit=True)
+    typed = TextQuery(b"SELECT $1, 1", ["1"], (20,))
+
+    await Pipelines(keep=10, after=0).run(connection, [_query(1, "a"), _query(2, "a"), typed])
+    await Pipelines(keep=10, after=0).run(other, [_query(2, "a"), TextQuery(b"SELECT $1, 1", ["1"], (25,))])
+
+    kept = "SELECT name, statement || parameter_types::text FROM pg_prepared_statements"
+    both = [dict(await (await one.execute(kept)).fetchall()) for one in (connection, other)]
+    [shared] = both[0].keys() & both[1].keys()
+    assert both[0][shared] == both[1][shared] == "SELECT $1::text, 2{text}"
+    await other.close()

@@ -214,6 +214,25 @@ async def test_an_operation_over_the_limit_is_refused_with_the_setting(
     assert error["message"].startswith("The operation costs 27, more than 26 (DRIFTGRAPH_MAX_COST)")
 
 
+async def test_what_graphql_core_executes_may_cost_less(
+    http: httpx.AsyncClient, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _set(monkeypatch, max_reference_cost=40)
+    pages = "payers(first: $n) { nodes { id name @include(if: $if) } }"
+    query = f"query($n: Int, $if: Boolean = true) {{ {pages} }}"
+    mutation = """mutation($n: Int) { agentRunHeartbeat(input: {id: "x"}) {
+        agentRun { agent { runs(first: $n) { nodes { id } } } } } }"""
+
+    async def asked(text: str, **variables: Any) -> list[str]:
+        response = await http.post("/graphql", json={"query": text, "variables": variables}, headers=token)
+        return [error["extensions"]["code"] for error in response.json().get("errors", [])]
+
+    assert await asked(query, n=60) == []
+    assert await asked(query, n=60, **{"if": None}) == ["COST_EXCEEDED"]
+    assert await asked(mutation, n=60) == ["COST_EXCEEDED"]
+    assert await asked(mutation, n=1) != ["COST_EXCEEDED"]
+
+
 async def test_a_whole_number_with_a_point_costs_what_the_number_does(
     http: httpx.AsyncClient, organization: Organization, token: dict[str, str]
 ) -> None:
