@@ -71,6 +71,7 @@ class Environment:
     trusted_proxies: str = ""  # addresses or networks, comma separated, whose X-Forwarded-For is believed
     allowed_hosts: str = "localhost,127.0.0.1,[::1]"  # comma separated
     read_pool_size: int = 8  # connections per process to each server that it reads from
+    organization_read_share: float = 0.75  # of them, that one organization has at a time; at least one connection
     prepared_statements: bool = (
         True  # false behind a pooler in transaction mode that keeps none (PgBouncer before 1.21)
     )
@@ -245,11 +246,15 @@ def _check_origins(name: str, text: str) -> None:
             raise BadSetting(name=name, reason="it must be origins such as https://app.example.org, between spaces")
 
 
-def _check_least(settings: Environment) -> None:
+def _check_ranges(settings: Environment) -> None:
     leasts = {"retention_audit_years": LEAST_AUDIT_YEARS, "document_cache_bytes": LEAST_DOCUMENT_CACHE_BYTES}
     for name, least in leasts.items():
         if getattr(settings, name) < least:
             raise BadSetting(name=PREFIX + name.upper(), reason=f"it must be at least {least}")
+    if settings.port > MAX_PORT:
+        raise BadSetting(name="DRIFTGRAPH_PORT", reason=f"it must be at most {MAX_PORT}")
+    if settings.organization_read_share > 1:
+        raise BadSetting(name="DRIFTGRAPH_ORGANIZATION_READ_SHARE", reason="it must be at most 1")
 
 
 def _check_proxies(name: str, text: str) -> None:
@@ -353,15 +358,13 @@ def read_environment(source: Mapping[str, str] = os.environ) -> Environment:
     if "report_token" in values:
         values["report_token"] = values["report_token"].strip()
     settings = Environment(**values)
-    if settings.port > MAX_PORT:
-        raise BadSetting(name="DRIFTGRAPH_PORT", reason=f"it must be at most {MAX_PORT}")
     for name, words in _CHOICES.items():
         if getattr(settings, name) not in words:
             reason = f"it must be {', '.join(words[:-1])} or {words[-1]}"
             raise BadSetting(name=PREFIX + name.upper(), reason=reason)
     if settings.read_database_url:
         check_database_address("DRIFTGRAPH_READ_DATABASE_URL", settings.read_database_url)
-    _check_least(settings)
+    _check_ranges(settings)
     _check_proxies("DRIFTGRAPH_TRUSTED_PROXIES", settings.trusted_proxies)
     _check_origins("DRIFTGRAPH_CORS_ORIGINS", settings.cors_origins)
     if settings.report_url:

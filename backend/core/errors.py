@@ -101,6 +101,12 @@ class LockedOut(Unavailable):
     """Another transaction holds what this one needs. Try again."""
 
 
+class OrganizationBusy(Unavailable):
+    """Your organization reads with as many connections as it may at a time: {count} ({setting}). Try again."""
+
+    code = "ORGANIZATION_BUSY"
+
+
 class ReadOnly(AppError):
     """The server takes no writes right now. Try again later."""
 

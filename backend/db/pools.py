@@ -1,5 +1,7 @@
 """The connections of a process to one server that it reads from, and what makes them alike."""
 
+import time
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -7,8 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import AsyncConnection, capabilities
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from backend.core.errors import Unavailable
+from backend.core.errors import OrganizationBusy, Unavailable
 from backend.db.pipeline import Pipelines
+from backend.db.shares import Shares
 
 Row = tuple[Any, ...]
 # What JSON made by SQL rests on. Not as an option of the start-up, which PgBouncer refuses; these two it keeps apart.
@@ -40,6 +43,7 @@ class ReadPool:
                 "DRIFTGRAPH_PREPARED_STATEMENTS needs libpq 17 or later, which psycopg[binary] brings along."
                 " Install that, or set it to false."
             )
+        self.shares = Shares(size, share=max(1, int(size * settings.ENVIRONMENT.organization_read_share)))
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             url,
@@ -71,3 +75,38 @@ class ReadPool:
     async def close(self) -> None:
         """Closes every connection."""
         await self.connections.close()
+
+    async def lend(self, organization_id: uuid.UUID | None, seconds: float) -> "AsyncConnection[Row]":
+        """A connection, to be given back for the same organization; who belongs to none shares with all of those.
+
+        In psycopg's own queue, which knows no organizations, waits only whose connection is still to be made.
+
+        Raises:
+            OrganizationBusy: the organization has its share of the connections, and none came back in time.
+            psycopg.OperationalError: there was none in time (PoolTimeout), or the pool is closed.
+        """
+        party = _party(organization_id)
+        if not self.shares.take_at_once(party):
+            until = time.monotonic() + seconds
+            if not await self.shares.take_in_turn(party, seconds):
+                if party is not None and self.shares.has_all(party):
+                    raise OrganizationBusy(count=self.shares.share, setting="DRIFTGRAPH_ORGANIZATION_READ_SHARE")
+                raise PoolTimeout("every connection was lent for too long")
+            seconds = until - time.monotonic()
+        try:
+            return await self.connections.getconn(seconds)
+        except BaseException:
+            self.shares.give_back(party)
+            raise
+
+    async def give_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
+        """Nothing; where the connection is whole it does not wait, so that nobody can be cancelled here."""
+        try:
+            await self.connections.putconn(connection)
+        finally:
+            self.shares.give_back(_party(organization_id))
+
+
+def _party(organization_id: uuid.UUID | None) -> int | None:
+    """The key of an organization's share: a UUID takes several times as long to be found."""
+    return None if organization_id is None else organization_id.int

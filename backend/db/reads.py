@@ -46,8 +46,12 @@ class Reads:
         await self._primary.close()
 
     def statistics(self) -> dict[str, int]:
-        """What psycopg counts of the primary's pool: `pool_size` connections, `pool_available` free ones, and more."""
-        return self._primary.connections.get_stats()
+        """What psycopg counts of the primary's pool: `pool_size` connections, `pool_available` free ones, and more.
+
+        `requests_waiting` are all that wait, also for their organization's turn.
+        """
+        found = self._primary.connections.get_stats()
+        return {**found, "requests_waiting": found["requests_waiting"] + self._primary.shares.waiting}
 
     def snapshot(
         self, organization_id: uuid.UUID | None, *, seconds: float | None = None, premise: Premise | None = None

@@ -16,7 +16,7 @@ import psycopg
 from django.conf import settings
 from psycopg import AsyncConnection
 
-from backend.core.errors import AppError, DeadlineExceeded
+from backend.core.errors import AppError, DeadlineExceeded, OrganizationBusy
 from backend.db.pipeline import TextQuery
 from backend.db.pools import ReadPool, Row
 from backend.db.premises import Premise
@@ -229,5 +229,5 @@ class ReplicaSnapshot(Snapshot):
             return await action()
         except psycopg.errors.QueryCanceled as error:
             raise DeadlineExceeded from error
-        except psycopg.Error as error:
+        except (psycopg.Error, OrganizationBusy) as error:
             raise NotOnReplica from error

@@ -71,7 +71,7 @@ class Snapshot:
         deadline: float,
         premise: Premise | None = None,
     ) -> None:
-        self._read_pool, self._pool, self._pipelines = pool, pool.connections, pool.pipelines
+        self._pool, self._pipelines = pool, pool.pipelines
         self._organization_id = organization_id
         self._deadline = deadline
         self._premise = premise
@@ -99,6 +99,7 @@ class Snapshot:
 
         Raises:
             DeadlineExceeded: the operation's time is over; PostgreSQL has stopped the statement.
+            OrganizationBusy: the organization has its share of the connections.
             Unavailable: no connection could be had, or it broke.
             AnswerOutdated: the premise does not hold, or a prepared statement has become another since.
             SnapshotEnded: the block of the snapshot has been left, or it has a successor.
@@ -201,7 +202,7 @@ class Snapshot:
         Of the statements both have one account.
         """
         await self.end()
-        later = self._successor = Snapshot(self._read_pool, self._organization_id, self._deadline, self._premise)
+        later = self._successor = Snapshot(self._pool, self._organization_id, self._deadline, self._premise)
         later.statements = self.statements
         return later
 
@@ -263,7 +264,7 @@ class Snapshot:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise DeadlineExceeded
-        self._connection = await self._pool.getconn(timeout=min(remaining * _WAITING, self._patience))
+        self._connection = await self._pool.lend(self._organization_id, min(remaining * _WAITING, self._patience))
         return self._connection
 
     def _settings(self) -> TextQuery:
@@ -313,9 +314,9 @@ class Snapshot:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        await self._pool.putconn(connection)
+        await self._pool.give_back(connection, self._organization_id)
         if not is_outdated_plan(error):
-            await self._pool.check()
+            await self._pool.connections.check()
 
     async def end(self) -> None:
         """Closes the snapshot for good; what still reads is stopped.
@@ -341,7 +342,7 @@ class Snapshot:
             return
         if not interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
             # The pool takes it without waiting, so that nobody can be cancelled here.
-            await self._pool.putconn(connection)
+            await self._pool.give_back(connection, self._organization_id)
         else:
             # The pool loses a connection whose giver is cancelled.
             await asyncio.shield(self._give_back(connection, interrupted=interrupted))
@@ -357,7 +358,7 @@ class Snapshot:
         except psycopg.Error:
             await connection.close()  # the pool replaces it
         finally:
-            await self._pool.putconn(connection)
+            await self._pool.give_back(connection, self._organization_id)
 
 
 _NUMBERED: LeastRecent[str, bytes] = LeastRecent(

@@ -251,6 +251,7 @@ def _ours(way: str) -> Starter:
             "DRIFTGRAPH_DATABASE_URL": setup.database.url("app"),
             "DRIFTGRAPH_EXECUTION": way,
             "DRIFTGRAPH_READ_POOL_SIZE": str(setup.pool),
+            "DRIFTGRAPH_ORGANIZATION_READ_SHARE": "1",  # the peers have nothing that keeps connections for others
             "DRIFTGRAPH_MAX_PAGE_SIZE": str(MAX_PAGE),
             # What is measured is how fast it answers; one client asks for more than any budget has.
             "DRIFTGRAPH_MAX_COST": _NO_LIMIT,

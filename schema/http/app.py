@@ -16,7 +16,7 @@ from graphql import GraphQLError, OperationType
 
 from backend.accounts.throttling import Attempts, process_attempts
 from backend.core.actor import Actor
-from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, Unavailable
+from backend.core.errors import AppError, BadUserInput, DeadlineExceeded, OrganizationBusy, Unavailable
 from backend.db.listening import Listener
 from backend.db.premises import AnswerOutdated, begun_anew
 from backend.db.reads import Reads, connection_url
@@ -56,6 +56,7 @@ from schema.usage.ledger import UsageLedger
 log = logging.getLogger("driftgraph.http")
 PATH = "/graphql"
 _UNWATCHED_SECONDS = 0.02  # most answers are there by then, and need no task that watches the client
+_LATER = {Unavailable.code: HTTPStatus.SERVICE_UNAVAILABLE, OrganizationBusy.code: HTTPStatus.TOO_MANY_REQUESTS}
 _RETRYABLE = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
 _MAY_COME = (
     "The request took longer than its deadline; what it changes may still come about. Send it again with its"
@@ -349,8 +350,9 @@ def _answer(answer: Answer, request_id: str, media_type: str) -> Response:
         headers[HEADER] = token
     if media_type == EVENT_STREAM:
         return Response(200, frames(body), headers)
-    if any(error["extensions"]["code"] == Unavailable.code for error in errors):
-        return Response(503, body, {**headers, **RETRY_AFTER})
+    for code, later in _LATER.items():
+        if any(error["extensions"]["code"] == code for error in errors):
+            return Response(later, body, {**headers, **RETRY_AFTER})
     # A request that could not be begun has no data; plain JSON clients expect 200 even so.
     status = 400 if answer.data is None and media_type == GRAPHQL_RESPONSE else 200
     return Response(status, body, headers)

@@ -180,6 +180,20 @@ async def test_a_read_that_a_replayed_change_cuts_off_is_for_the_primary(
         assert await snapshot.rows("SELECT 1") == [(1,)]
 
 
+async def test_what_an_organization_reads_beyond_its_share_of_the_replica_is_for_the_primary(
+    both: Reads, organization: Organization, other_organization: Organization
+) -> None:
+    async with _snapshot(both, organization) as holder:
+        await holder.rows("SELECT 1")
+        async with _snapshot(both, organization) as late:
+            with pytest.raises(NotOnReplica):
+                await late.rows("SELECT 1")
+        async with _snapshot(both, other_organization) as other:
+            assert await other.rows("SELECT 1") == [(1,)]
+
+    assert _replica(both)._pool.shares.held == 0
+
+
 async def test_what_the_replica_does_not_have_yet_is_for_the_primary(both: Reads, organization: Organization) -> None:
     async with _snapshot(both, organization) as snapshot:
         with pytest.raises(NotOnReplica):

@@ -157,6 +157,28 @@ async def test_who_asks_is_found_out_within_the_deadline(writes: WriteThreads, m
     assert answer.headers["retry-after"] == "1"
 
 
+async def test_an_organization_that_has_its_share_of_the_connections_is_told_so_and_others_are_answered(
+    writes: WriteThreads, organization: Organization, other_organization: Organization, way: str
+) -> None:
+    mine, theirs = [await in_thread(_token, one) for one in (organization, other_organization)]
+    two, document = Reads(connection_url(), size=2), {"query": "{ payers { totalCount } }"}
+    await two.open()
+
+    async with two.snapshot(organization.id, seconds=60) as busy, asking(two, writes) as http:
+        await busy.rows("SELECT 1")
+        answer = await http.post("/graphql", headers={**mine, "driftgraph-deadline-ms": "500"}, json=document)
+        other = await http.post("/graphql", headers=theirs, json=document)
+        busy_still = two._primary.shares.held
+    await two.close()
+
+    [error] = answer.json()["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["retryable"]) == ("ORGANIZATION_BUSY", True)
+    assert "at a time: 1 (DRIFTGRAPH_ORGANIZATION_READ_SHARE)" in error["message"]
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert other.json()["data"] == {"payers": {"totalCount": 0}}
+    assert busy_still == 1
+
+
 async def test_neither_a_session_nor_readiness_waits_for_a_write(reads: Reads, organization: Organization) -> None:
     cookie, threads, release = await in_thread(_session, organization), WriteThreads(1), threading.Event()
     threads.submit(release.wait, 60)

@@ -60,6 +60,7 @@ def test_a_bad_value_is_named_but_not_repeated(name: str, value: str) -> None:
         ("DRIFTGRAPH_DEADLINE_SECONDS", "nan", "it must be a number"),
         ("DRIFTGRAPH_DEADLINE_SECONDS", "inf", "it must be a number"),
         ("DRIFTGRAPH_DEADLINE_SECONDS", "-1", "it must be greater than 0"),
+        ("DRIFTGRAPH_ORGANIZATION_READ_SHARE", "1.5", "it must be at most 1"),
         ("DRIFTGRAPH_RETENTION_AUDIT_YEARS", "5", "it must be at least 6"),
         ("DRIFTGRAPH_DOCUMENT_CACHE_BYTES", "500000", "it must be at least 24000000"),
         ("DRIFTGRAPH_PREPARED_STATEMENTS", "perhaps", "it must be true or false"),
