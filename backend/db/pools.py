@@ -100,7 +100,7 @@ class ReadPool:
             raise
 
     async def give_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
-        """Nothing; where the connection is whole it does not wait, so that nobody can be cancelled here."""
+        """Nothing; not to be cancelled, for psycopg's pool waits for a lock and would lose the connection."""
         try:
             await self.connections.putconn(connection)
         finally:

@@ -340,11 +340,10 @@ class Snapshot:
         interrupted, self._interrupted = self._interrupted, False
         if connection is None:
             return
+        # The pool may have to wait, and loses a connection whose giver is cancelled meanwhile.
         if not interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
-            # The pool takes it without waiting, so that nobody can be cancelled here.
-            await self._pool.give_back(connection, self._organization_id)
+            await asyncio.shield(self._pool.give_back(connection, self._organization_id))
         else:
-            # The pool loses a connection whose giver is cancelled.
             await asyncio.shield(self._give_back(connection, interrupted=interrupted))
 
     async def _give_back(self, connection: "AsyncConnection[Row]", *, interrupted: bool) -> None:

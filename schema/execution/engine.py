@@ -4,7 +4,8 @@ A query can take two ways: its plain root fields are made by SQL, the others by 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +86,21 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
     HIDDEN_BELOW.set(hidden_below(context.principal))
-    answer = await _executed(prepared, prepared.coercion, raw_variables, context)
+    with _cancelled_from_outside_alone():
+        answer = await _executed(prepared, prepared.coercion, raw_variables, context)
     return await _accounted(prepared, prepared.coercion, raw_variables, context, answer)
+
+
+@contextmanager
+def _cancelled_from_outside_alone() -> Iterator[None]:
+    """Who waits for something that was cancelled has no answer, and must hear of it: it was not told to stop itself."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("what the operation waited for was cancelled") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,8 @@ class Subscribed:
         """
         HIDDEN_BELOW.set(hidden_below(context.principal))
         run = executor(self.prepared.schema, self.prepared.operation, self.prepared.fragments, self.variables, context)
-        result = await event_result(run, event)
+        with _cancelled_from_outside_alone():
+            result = await event_result(run, event)
         _refuse_unusable(result)
         return await _accounted(self.prepared, self.coercion, self.raw_variables, context, _answer(result, "reference"))
 
@@ -134,6 +149,8 @@ async def _accounted(
 ) -> Answer:
     if context.principal is None or answer.data is None:
         return answer
+    if answer.data == b"null":
+        context.shown.clear()  # an error took all of it, also what had been made by then
     refusals = refusals_of(prepared.schema, prepared.document, answer.errors) if answer.errors else ()
     values: Mapping[str, Any] = {}
     if prepared.conditions.variables:

@@ -10,6 +10,8 @@ from functools import cache
 from itertools import count
 from typing import TypeVar
 
+from backend.core.futures import heard
+
 T = TypeVar("T")
 
 
@@ -77,6 +79,7 @@ class _Lane:
             return found
         done = asyncio.get_running_loop().run_in_executor(self._thread, work)
         result = asyncio.shield(done)  # before the next is called, which may have use for it
+        done.add_done_callback(heard)
         done.add_done_callback(lambda _: self._left(key, had_turn=True))
         return await result
 

@@ -148,7 +148,7 @@ class Credentials:
             key = token_key(secret)
             if self._known.peek(key) is None:
                 await asyncio.to_thread(self._attempts.check, allowance)
-            return await self._by_token(key, address)
+            return await begun_anew(partial(self._by_token, key, address))
         except Unauthenticated:
             await asyncio.to_thread(self._attempts.take, allowance)
             raise

@@ -11,6 +11,7 @@ from aiodataloader import DataLoader
 from django.conf import settings
 from django.db import models
 
+from backend.core.futures import heard
 from backend.db.snapshots import Snapshot
 from backend.db.sql import STATEMENTS, Columns, Slot, Statement, compiled, narrowed, row_reader, uuid_array
 from schema.relay.pages import Count, Note, Page, PageQuery, bounded
@@ -34,16 +35,10 @@ class _Shared:
 
     def __init__(self, values: asyncio.Future[list[Any]]) -> None:
         self._values = values
-        values.add_done_callback(_heard)
+        values.add_done_callback(heard)
 
     def __await__(self) -> Generator[Any, None, list[Any]]:
         return asyncio.shield(self._values).__await__()
-
-
-def _heard(values: asyncio.Future[list[Any]]) -> None:
-    """An error that nobody waits for any more is not to be complained of."""
-    if not values.cancelled():
-        values.exception()
 
 
 class _Groups:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Expression, Q
 
+from backend.core.futures import heard
 from backend.db.snapshots import Snapshot
 from backend.db.sql import (
     STATEMENTS,
@@ -209,7 +210,9 @@ class Page:
         if self._counted is None:
             # Kept before it is awaited: the total and its precision are asked for at the same time.
             self._counted = asyncio.ensure_future(self._count())
-        return await self._counted
+            self._counted.add_done_callback(heard)
+        # Whoever is cancelled, as graphql-core does beside an error, stops alone.
+        return await asyncio.shield(self._counted)
 
 
 def bounded(value: int) -> Count:

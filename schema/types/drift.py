@@ -95,7 +95,7 @@ def _evidence(found: dict[str, Any]) -> DriftEvidence:
                 carc=reason["code"],
                 n_current=reason["count"],
                 n_baseline=_large(reason.get("baseline_count")),
-                share=reason["count"] / total,
+                share=reason["count"] / total if total else 0.0,
             )
             for reason in reasons
         ],

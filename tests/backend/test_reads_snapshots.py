@@ -2,13 +2,13 @@
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.pq.abc import PGresult
-from psycopg_pool import AsyncConnectionPool
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
@@ -117,17 +117,35 @@ async def test_a_pool_without_a_free_connection_says_that_it_is_busy(reads: Read
         await small.close()
 
 
-async def test_the_pool_takes_a_whole_connection_without_waiting(database: str) -> None:
-    pool = AsyncConnectionPool(connection_url(), min_size=1, open=False)
-    await pool.open(wait=True)
-    connection = await pool.getconn()
+async def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never came to that")
 
-    giving = pool.putconn(connection)
-    with pytest.raises(StopIteration):  # nobody who gives one back can be cancelled meanwhile: it would be lost
-        giving.send(None)
 
-    assert pool.get_stats()["pool_available"] == 1
-    await pool.close()
+async def test_who_is_cancelled_while_giving_a_connection_back_does_not_lose_it(database: str) -> None:
+    small = Reads(connection_url(), size=1)
+    await small.open()
+    pool = small._primary.connections
+
+    async def read() -> list[list[TextRow]]:
+        async with small.snapshot(None) as snapshot:
+            return await snapshot.texts([TextQuery(b"SELECT 'x' FROM pg_sleep(0.2)")], last=True)
+
+    reading = asyncio.create_task(read())
+    await _until(lambda: small.statistics()["pool_available"] == 0)
+    async with pool._lock:  # as another holds it who takes or gives one
+        await _until(lambda: bool(pool._lock._waiters))
+        reading.cancel()
+        await asyncio.wait([reading], timeout=0)
+    with suppress(CancelledError):
+        await reading
+
+    assert await all_come_back(small)
+    assert await read() == [[(b"x",)]]
+    await small.close()
 
 
 async def test_a_single_statement_needs_no_other_to_end_its_transaction(reads: Reads) -> None:

@@ -18,11 +18,13 @@ from backend.db.snapshots import SnapshotEnded
 from backend.db.writes import WriteThreads
 from backend.payers.models import Payer
 from schema.context import Context
+from schema.execution import engine
 from schema.loaders.request import Loaders
 from schema.relay.ids import encode_id
 from tests import factories as make
 from tests import server
 from tests.api import Api
+from tests.asgi import asking, bearer
 from tests.locking import until_waited_for
 from tests.pools import all_come_back
 from tests.threads import in_thread
@@ -127,3 +129,32 @@ async def test_what_a_mutation_left_behind_does_not_read_beside_the_next(
 
     assert [type(outcome) for outcome in outcomes] == [SnapshotEnded] * 3
     assert await all_come_back(reads)
+
+
+SHARED_PAGE = """mutation { agentRunStart(input: {kind: CODE_QUALITY, agent: "x"}) {
+  a: agentRun { agent { runs(first: 1) { totalCount nodes { agent { runs(after: "bad") { nodes { id } } } } } } }
+  b: agentRun { agent { runs(first: 1) { totalCount } } } } }"""
+
+
+async def test_a_total_that_two_wait_for_is_not_lost_with_one_of_them(api: Api) -> None:
+    """graphql-core cancels what stands beside a field that failed."""
+    answer = await api(SHARED_PAGE)
+
+    found = answer.data["agentRunStart"]
+    assert (found["a"], found["b"]) == (None, {"agent": {"runs": {"totalCount": 1}}})
+    assert [error["extensions"]["code"] for error in answer.errors] == ["INVALID_CURSOR"]
+
+
+async def test_an_operation_whose_wait_was_cancelled_has_an_answer(
+    reads: Reads, writes: WriteThreads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(engine, "_executed", cancelled)
+    token = await in_thread(bearer, organization)
+    async with asking(reads, writes) as client:
+        response = await client.post("/graphql", json={"query": "{ payers { totalCount } }"}, headers=token)
+
+    assert response.status_code == 500
+    assert response.json()["errors"][0]["extensions"]["code"] == "INTERNAL"

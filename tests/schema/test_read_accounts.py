@@ -86,6 +86,17 @@ async def test_what_counts_as_shown(
     assert (entry["object_count"], entry["fields"]) == (seen, list(fields))
 
 
+async def test_what_an_error_took_is_not_shown(organization: Organization, api: Api) -> None:
+    """The page of claims was there before another root field took all of the answer."""
+    await in_thread(_claims, organization)
+
+    answer = await api("{ claims(first: 1) { nodes { billed } } payers(first: 101) { nodes { code } } }")
+
+    assert answer.data is None
+    [entry] = await in_thread(_accounts, organization)
+    assert entry == _account([], "Claim.billed", outcome="ERROR")
+
+
 async def test_an_object_by_its_id_is_accounted_for(organization: Organization, api: Api) -> None:
     keys = await in_thread(_claims, organization)
 

@@ -1,6 +1,7 @@
 """Work in turn: who is signed in beside who is not, and each party's first before anybody's second."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 
@@ -113,3 +114,22 @@ async def test_work_that_fails_does_not_hold_up_the_next() -> None:
         await turns.run(_MEMBER, lambda: 1 // 0)
 
     assert await turns.run(_MEMBER, lambda: 7) == 7
+
+
+async def test_an_error_that_nobody_waits_for_is_not_logged_with_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    turns, may_end = Turns(), threading.Event()
+
+    def fail() -> None:
+        may_end.wait(10)
+        raise ValueError("what the client sent")
+
+    left = asyncio.create_task(turns.run(_MEMBER, fail))
+    await _begun(left)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    may_end.set()
+    assert await turns.run(_MEMBER, lambda: 7) == 7
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert "client" not in caplog.text
