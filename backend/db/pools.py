@@ -89,15 +89,19 @@ class ReadPool:
         if not self.shares.take_at_once(party):
             until = time.monotonic() + seconds
             if not await self.shares.take_in_turn(party, seconds):
-                if party is not None and self.shares.has_all(party):
+                if party is not None and self.shares.has_all(party) and not self._lacks_connections():
                     raise OrganizationBusy(count=self.shares.share, setting="DRIFTGRAPH_ORGANIZATION_READ_SHARE")
-                raise PoolTimeout("every connection was lent for too long")
+                raise PoolTimeout("no connection came back in time")
             seconds = until - time.monotonic()
         try:
             return await self.connections.getconn(seconds)
         except BaseException:
             self.shares.give_back(party)
             raise
+
+    def _lacks_connections(self) -> bool:
+        """Whether some that may have a connection wait for it to be made: the server is away, or slow to take it."""
+        return self.connections.get_stats()["requests_waiting"] > 0
 
     async def give_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
         """Nothing; not to be cancelled, for psycopg's pool waits for a lock and would lose the connection."""

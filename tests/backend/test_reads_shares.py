@@ -12,6 +12,7 @@ from backend.accounts.models import Organization
 from backend.core.errors import OrganizationBusy, Unavailable
 from backend.db.pools import ReadPool
 from backend.db.reads import Reads, connection_url
+from benchmarks.serving import free_port
 from tests.pools import all_come_back
 
 SIZE, SHARE = 4, 3
@@ -86,30 +87,28 @@ async def test_who_waits_in_vain_is_told_whether_its_own_organization_has_the_co
     assert await _none_is_lent(few)
 
 
-async def test_connections_that_come_back_go_to_the_organizations_in_turn(
-    few: Reads, organization: Organization, other_organization: Organization
+async def test_a_connection_that_comes_back_goes_to_the_organizations_in_turn(
+    database: str, organization: Organization, other_organization: Organization
 ) -> None:
-    served: list[str] = []
+    one, served = Reads(connection_url(), size=1), list[str]()
+    await one.open()
 
     async def read(name: str, whose: Organization) -> None:
-        async with few.snapshot(whose.id) as snapshot:
+        async with one.snapshot(whose.id) as snapshot:
             await snapshot.rows("SELECT 1")
             served.append(name)
 
-    async with await _reading(few, other_organization, SIZE - SHARE) as others:
-        async with await _reading(few, organization, SHARE):
-            waiting = [asyncio.create_task(read(f"mine {number}", organization)) for number in range(3)]
-            await _until_waiting(few, 3)
-            waiting.append(asyncio.create_task(read("theirs", other_organization)))
-            await _until_waiting(few, 4)
-            assert served == []
-            await others.aclose()
-            await waiting[-1]
-            assert served == ["theirs"]
-        await asyncio.gather(*waiting)
+    async with await _reading(one, organization, 1):
+        waiting = [asyncio.create_task(read(f"mine {number}", organization)) for number in range(3)]
+        await _until_waiting(one, 3)
+        waiting.append(asyncio.create_task(read("theirs", other_organization)))
+        await _until_waiting(one, 4)
+        assert served == []
+    await asyncio.gather(*waiting)
 
-    assert served == ["theirs", "mine 0", "mine 1", "mine 2"]
-    assert await _none_is_lent(few)
+    assert served == ["mine 0", "theirs", "mine 1", "mine 2"]
+    assert await _none_is_lent(one)
+    await one.close()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -142,6 +141,20 @@ async def test_connection_and_permit_come_back_wherever_readers_are_cancelled(
     assert await _read(few, organization) == 1
 
 
+async def test_a_server_that_is_away_is_nothing_that_an_organization_does(
+    database: str, organization: Organization
+) -> None:
+    away = Reads(f"postgresql://app@127.0.0.1:{free_port()}/away", size=SIZE)
+    await _pool(away).connections.open(wait=False)
+
+    reading = [_read(away, organization, seconds=0.3) for _ in range(2 * SIZE)]
+    outcomes = await asyncio.gather(*reading, return_exceptions=True)
+    await away.close()
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2 * SIZE
+    assert _pool(away).shares.held == 0
+
+
 async def test_no_permit_stays_with_who_gets_no_connection(few: Reads, organization: Organization) -> None:
     await few.close()
     for _ in range(SIZE):
@@ -149,17 +162,3 @@ async def test_no_permit_stays_with_who_gets_no_connection(few: Reads, organizat
             await _read(few, organization)
 
     assert _pool(few).shares.held == 0
-
-
-async def test_a_pool_of_one_connection_serves_every_organization(
-    database: str, organization: Organization, other_organization: Organization
-) -> None:
-    one = Reads(connection_url(), size=1)
-    await one.open()
-    async with await _reading(one, organization, 1):
-        waiting = asyncio.create_task(_read(one, other_organization))
-        await _until_waiting(one, 1)
-
-    assert await waiting == 1
-    assert await _none_is_lent(one)
-    await one.close()
