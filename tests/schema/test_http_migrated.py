@@ -1,12 +1,14 @@
 """A migration gives a column another type while every connection has statements prepared that read it."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 
 from backend.accounts.models import Organization
 from backend.core.tenancy import acting_for
@@ -31,7 +33,11 @@ START = """mutation($name: String!) { agentRunStart(input: {kind: CODE_QUALITY, 
 
 
 @pytest.fixture
-async def http(database: str, writes: WriteThreads, way: str) -> AsyncIterator[httpx.AsyncClient]:
+async def http(
+    database: str, writes: WriteThreads, way: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[httpx.AsyncClient]:
+    whole = dataclasses.replace(settings.ENVIRONMENT, organization_read_share=1.0)  # one organization has them all
+    monkeypatch.setattr(settings, "ENVIRONMENT", whole)
     reads = Reads(connection_url(), size=POOL)
     await reads.open()
     async with asking(reads, writes) as client:
