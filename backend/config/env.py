@@ -120,14 +120,17 @@ class Environment:
     max_input_items: int = 100  # items of a list in a filter
     max_filter_conditions: int = 100  # of a filter, in all of its alternatives
     max_operation_ids: int = 500  # of all lists `ids` of an operation
+    max_answer_bytes: int = 10_000_000  # of the data of an answer, or of one event of a subscription
     max_errors: int = 100  # that an answer tells; one more says how many there are
     agent_run_timeout_minutes: int = 60  # a run without a heartbeat for so long is TIMED_OUT
     agent_progress_hours: int = 24  # how long subscribers can resume where a run's progress left them
     max_streams_per_principal: int = 20  # WebSockets and event streams of one token or session, per process
     max_socket_operations: int = 50  # of one WebSocket at a time
+    max_socket_answers: int = 8  # that are made for one WebSocket, or wait to be taken, at a time
     socket_init_seconds: float = 10.0  # a WebSocket without connection_init is closed then
     stream_check_seconds: float = 3.0  # how often credentials and rights of a live stream are looked at anew
     stream_send_seconds: float = 20.0  # who does not take a message for so long is cut off
+    send_seconds: float = 20.0  # for an answer to be taken; one more for each 10,000 bytes that were taken
     stream_comment_seconds: float = 12.0  # between comments of an event stream that has nothing to say
     idempotency_key_hours: int = 24  # a retry with the same key that comes later is a new request
     session_hours: int = 12

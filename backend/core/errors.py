@@ -53,6 +53,10 @@ class LimitExceeded(BadUserInput):
     """{what} is {actual}, more than {limit} ({setting})."""
 
 
+class AnswerTooLarge(LimitExceeded):
+    """The answer has more than {limit} bytes (DRIFTGRAPH_MAX_ANSWER_BYTES). Ask for fewer rows or fields."""
+
+
 class Unauthenticated(AppError):
     """Sign in, or send an API token as "Authorization: Bearer dg_..."."""
 

@@ -4,7 +4,7 @@ psycopg's own pipeline sends after each statement and makes a cursor for each. H
 event loop wakes when the answers are there: half of the processor time of a small operation.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -16,25 +16,86 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import Buffer, PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
+from backend.core.errors import AnswerTooLarge
 from backend.core.least_recent import LeastRecent
 from backend.db.failures import is_outdated_plan
 
+TextRow = tuple[bytes | None, ...]
 _ROWS, _DONE, _SYNC = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC
+_SOME = ExecStatus.TUPLES_CHUNK
 _SEEN = 1_000  # statements of a connection whose executions are counted
 _KEPT_BYTES = 500_000  # of the texts that a connection keeps; PostgreSQL takes about 100 bytes for each
+
+
+@dataclass(slots=True)
+class Room:
+    """How many bytes several statements may bring in all."""
+
+    limit: int
+    taken: int = 0
+
+    def take(self, size: int) -> None:
+        """Takes so many bytes of it.
+
+        Raises:
+            AnswerTooLarge: there are not so many left.
+        """
+        self.taken += size
+        if self.taken > self.limit:
+            raise AnswerTooLarge(limit=self.limit)
+
+
+@dataclass(slots=True, eq=False)
+class Parts:
+    """The rows of a statement, taken over while they come, so that libpq never has more than a few of them."""
+
+    at_once: int
+    room: Room
+    rows: list[TextRow] = field(default_factory=list)
+    _size: int = 0
+
+    def begin(self) -> None:
+        """Forgets what came of an earlier attempt."""
+        self.room.taken -= self._size
+        self._size = 0
+        self.rows.clear()
+
+    def take(self, result: PGresult) -> None:
+        """Takes some rows.
+
+        Raises:
+            AnswerTooLarge: there is no room for them.
+        """
+        for row in text_rows(result):
+            size = sum(map(len, filter(None, row)))
+            self._size += size
+            self.room.take(size)
+            self.rows.append(row)
 
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
     """A statement whose columns are text, with $1, $2, ... for parameters as PostgreSQL reads them.
 
-    Without `types` and `formats` PostgreSQL finds the types by itself, and parameters are text.
+    Without `types` and `formats` PostgreSQL finds the types by itself, and parameters are text. With `parts` its rows
+    go there, and its result has none.
     """
 
     text: bytes
     parameters: Sequence[str | Buffer | None] = ()
     types: tuple[int, ...] | None = None
     formats: Sequence[Format] | None = None
+    parts: Parts | None = None
+
+    def rows(self, result: PGresult) -> list[TextRow]:
+        """The rows that came of it, those of `parts` as well."""
+        return self.parts.rows if self.parts else text_rows(result)
+
+
+def text_rows(result: PGresult) -> list[TextRow]:
+    """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
+    value, columns = result.get_value, range(result.nfields)
+    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]
 
 
 _Key = tuple[bytes, tuple[int, ...] | None]
@@ -71,6 +132,7 @@ class Pipelines:
 
         Raises:
             psycopg.Error: of the first statement that failed; of the connection.
+            AnswerTooLarge: the parts of a query have no room; the rest was not read.
         """
         names = self._names.get(connection)
         if names is None:
@@ -82,7 +144,7 @@ class Pipelines:
             asides = [self._send(pgconn, names, query) for query in queries]
             asides[0] += given_up
             pgconn.pipeline_sync()
-            results = await connection.wait(_exchange(pgconn))
+            results = await connection.wait(_exchange(pgconn, _parts(queries, asides)))
             for result in results:
                 if result.status not in (_ROWS, _DONE):
                     raise psycopg.errors.error_from_result(result)
@@ -150,13 +212,14 @@ def _name(key: _Key) -> bytes:
     return b"p" + blake2b(b"%d %s " % (len(text), repr(types).encode()) + text, digest_size=16).hexdigest().encode()
 
 
-def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:
-    """Sends what is waiting to be sent, and takes every result up to the pipeline's end."""
+def _exchange(pgconn: PGconn, parts: Mapping[int, Parts]) -> Generator[Wait, Ready | int, list[PGresult]]:
+    """Sends what is waiting to be sent, and takes every result up to the pipeline's end; `parts` by its place."""
     while pgconn.flush():
         if (yield Wait.RW) & Ready.R:
             pgconn.consume_input()
     found: list[PGresult] = []
     ended = False  # a statement's results end with none
+    _take_in_parts(pgconn, parts.get(0))
     while True:
         while pgconn.is_busy():
             yield Wait.R
@@ -166,11 +229,33 @@ def _exchange(pgconn: PGconn) -> Generator[Wait, Ready | int, list[PGresult]]:
             if ended:
                 raise psycopg.OperationalError("the connection was lost in a pipeline")
             ended = True
+            _take_in_parts(pgconn, parts.get(len(found)))
             continue
         ended = False
         if result.status == _SYNC:
             return found
-        found.append(result)
+        if result.status == _SOME:
+            parts[len(found)].take(result)
+        else:
+            found.append(result)
+
+
+def _take_in_parts(pgconn: PGconn, parts: Parts | None) -> None:
+    """To be said before libpq has read any of a statement's rows."""
+    if parts is not None:
+        parts.begin()
+        pgconn.set_chunked_rows_mode(parts.at_once)
+
+
+def _parts(queries: Sequence[TextQuery], asides: Sequence[int]) -> dict[int, Parts]:
+    """The parts of the queries that have some, by the place of their results."""
+    found, place = {}, 0
+    for query, before in zip(queries, asides, strict=True):
+        place += before
+        if query.parts is not None:
+            found[place] = query.parts
+        place += 1
+    return found
 
 
 def _answers(results: Sequence[PGresult], asides: Sequence[int]) -> list[PGresult]:

@@ -17,10 +17,10 @@ from django.conf import settings
 from psycopg import AsyncConnection
 
 from backend.core.errors import AppError, DeadlineExceeded, OrganizationBusy
-from backend.db.pipeline import TextQuery
+from backend.db.pipeline import TextQuery, TextRow
 from backend.db.pools import ReadPool, Row
 from backend.db.premises import Premise
-from backend.db.snapshots import Snapshot, TextRow
+from backend.db.snapshots import Snapshot
 
 T = TypeVar("T")
 log = logging.getLogger("driftgraph.replica")

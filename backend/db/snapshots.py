@@ -21,7 +21,7 @@ from psycopg_pool import PoolTimeout
 from backend.core.errors import DeadlineExceeded, Unavailable
 from backend.core.least_recent import LeastRecent
 from backend.db.failures import is_outdated_plan, is_unavailable
-from backend.db.pipeline import TextQuery
+from backend.db.pipeline import TextQuery, TextRow, text_rows
 from backend.db.pools import ReadPool, Row
 from backend.db.premises import AnswerOutdated, Premise
 from backend.db.sql import CACHE_SIZE
@@ -30,7 +30,6 @@ T = TypeVar("T")
 # Of the event loop, from the first read of a wave to the last: a dataloader reads two turns after a resolver that reads
 # by itself. Without a wait for the last they would take two round trips, of which each costs more than all turns.
 _TURNS = 3
-TextRow = tuple[bytes | None, ...]
 _BEGIN, _COMMIT = TextQuery(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), TextQuery(b"COMMIT")
 # The last of them, for which a role or database can have another value, lets the text of a float say all of it.
 _SET = (
@@ -155,15 +154,15 @@ class Snapshot:
         none but its own.
 
         Raises:
-            As `rows`.
+            As `rows`; AnswerTooLarge: the parts of a query have no room.
 
         SQL: one per query; the first of a snapshot carries the settings with it.
         """
         self.statements.extend(query.text.decode() for query in queries)
         async with self._in_turn():
             if last and self._connection is None:
-                return list(map(_text_rows, await self._retrying(lambda: self._whole(queries))))
-            found = list(map(_text_rows, await self._run(queries)))
+                return list(map(TextQuery.rows, queries, await self._retrying(lambda: self._whole(queries))))
+            found = list(map(TextQuery.rows, queries, await self._run(queries)))
             if last:
                 await self.close()
             return found
@@ -180,7 +179,7 @@ class Snapshot:
         """
         async with self._in_turn():
             await self.close()
-            return _text_rows((await self._retrying(lambda: self._whole([query])))[0])
+            return text_rows((await self._retrying(lambda: self._whole([query])))[0])
 
     async def verify(self) -> None:
         """Looks at the premise where nothing that was read has done so.
@@ -378,9 +377,3 @@ def _number(text: str) -> bytes:
 def _text_of(value: str | bytes) -> str:
     """A parameter as PostgreSQL reads it from text."""
     return value if isinstance(value, str) else f"\\x{value.hex()}"
-
-
-def _text_rows(result: PGresult) -> list[TextRow]:
-    """The cells as PostgreSQL sent them: they are parts of an answer, never looked at in Python."""
-    value, columns = result.get_value, range(result.nfields)
-    return [tuple([value(row, column) for column in columns]) for row in range(result.ntuples)]

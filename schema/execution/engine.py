@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from django.conf import settings
 from graphql import ExecutionResult, GraphQLError
 from graphql.execution.values import VariableValues
 
 from backend.core.actor import Right
-from backend.core.errors import AppError, Unavailable
-from backend.db.pipeline import TextQuery
+from backend.core.errors import AnswerTooLarge, AppError, Unavailable
+from backend.db.pipeline import Parts, Room, TextQuery
 from backend.db.premises import AnswerOutdated
 from backend.db.replicas import NotOnReplica
 from schema.context import Context
@@ -36,21 +35,26 @@ from schema.execution.documents import Prepared
 from schema.execution.sqljson.outcome import NotPlain
 from schema.execution.sqljson.roots import PlainField, PlainNode, Ready, plain_root
 from schema.execution.sqljson.texts import MISFIT_BYTE, json_text
+from schema.execution.weighed import json_within
 from schema.small_cells import HIDDEN_BELOW, hidden_below
 
 UNEXECUTED = "none"
 """The way of what was refused before it was executed."""
+_VALUES_AT_ONCE = 4_000  # of an answer: so many at most come from PostgreSQL before their length is looked at
 _AT_ONCE = 4  # root fields that are made ready, or become text, before others have a turn
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The JSON text of `data`, None where the request could not be begun; and what went wrong."""
+    """The JSON text of `data`, None where the request could not be begun; and what went wrong.
+
+    An answer that is larger than it may be has the data null, and an error that says so.
+    """
 
     data: bytes | None
     errors: Sequence[GraphQLError] = ()
-    rows: Mapping[str, int] = field(default_factory=dict)
-    """Of the lists of the root fields, by response key."""
+    rows: Mapping[str, int] | None = field(default_factory=dict)
+    """Of the lists of the root fields, by response key; None where they were so many that the answer was given up."""
     extensions: Mapping[str, Any] = field(default_factory=dict)
     way: str = UNEXECUTED
     """How it was made: `sql`, `compiled`, `mixed` of these two, or `reference`."""
@@ -86,8 +90,11 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
     if prepared.errors or prepared.coercion is None:
         return Answer(None, prepared.errors)
     HIDDEN_BELOW.set(hidden_below(context.principal))
-    with _cancelled_from_outside_alone():
-        answer = await _executed(prepared, prepared.coercion, raw_variables, context)
+    try:
+        with _cancelled_from_outside_alone():
+            answer = await _executed(prepared, prepared.coercion, raw_variables, context)
+    except AnswerTooLarge as error:
+        answer = _too_large(error, (), "sql")
     return await _accounted(prepared, prepared.coercion, raw_variables, context, answer)
 
 
@@ -147,6 +154,11 @@ async def _accounted(
     context: Context,
     answer: Answer,
 ) -> Answer:
+    limit = settings.ENVIRONMENT.max_answer_bytes
+    if (
+        answer.data is not None and answer.rows is not None and len(answer.data) > limit
+    ):  # by what is around the values, which was not counted
+        answer = _too_large(AnswerTooLarge(limit=limit), answer.errors, answer.way)
     if context.principal is None or answer.data is None:
         return answer
     if answer.data == b"null":
@@ -174,7 +186,8 @@ async def _executed(
     values = coerced(variables)
     form = _form(prepared, values, context)
     rows: dict[str, int] = {}
-    texts = await _texts(form, variables, context, rows) if way == "auto" else {}
+    room = Room(settings.ENVIRONMENT.max_answer_bytes)
+    texts = await _texts(form, variables, context, rows, room) if way == "auto" else {}
     if len(texts) == len(form.keys):
         return Answer(_object(form, texts), (), rows, way="sql")
     others = [key for key in form.keys if key not in texts]
@@ -184,9 +197,24 @@ async def _executed(
     _refuse_unusable(result)
     if result.data is None or not texts:
         return _answer(result, "compiled")
-    made = {key: orjson.dumps(value) for key, value in result.data.items()}
-    merged = _object(form, {**texts, **made})
-    return Answer(merged, result.errors or (), {**rows, **_rows(result.data)}, way="mixed")
+    return _mixed(form, texts, rows, result.data, result.errors or ())
+
+
+def _mixed(
+    form: Form,
+    texts: Mapping[str, bytes],
+    rows: Mapping[str, int],
+    data: Mapping[str, Any],
+    errors: Sequence[GraphQLError],
+) -> Answer:
+    """What SQL has made, and what the executor has."""
+    room = Room(settings.ENVIRONMENT.max_answer_bytes)
+    try:
+        room.take(sum(map(len, texts.values())))
+        made = {key: json_within(value, room) for key, value in data.items()}
+    except AnswerTooLarge as error:
+        return _too_large(error, errors, "mixed")
+    return Answer(_object(form, {**texts, **made}), errors, {**rows, **_rows(data)}, way="mixed")
 
 
 async def _by_reference(prepared: Prepared, raw_variables: Mapping[str, Any] | None, context: Context) -> Answer:
@@ -234,8 +262,14 @@ def _outlined(prepared: Prepared, values: Mapping[str, Any], rights: frozenset[R
     return Form(plan, plain)
 
 
-async def _texts(form: Form, variables: VariableValues, context: Context, rows: dict[str, int]) -> dict[str, bytes]:
-    """The JSON text of the root fields that SQL can make, and that have no error to report; puts down their rows."""
+async def _texts(
+    form: Form, variables: VariableValues, context: Context, rows: dict[str, int], room: Room
+) -> dict[str, bytes]:
+    """The JSON text of the root fields that SQL can make, and that have no error to report; puts down their rows.
+
+    Raises:
+        AnswerTooLarge: there is no room for them.
+    """
     ready: dict[str, Ready] = {}
     for number, (key, field_) in enumerate(form.plain.items(), 1):
         try:
@@ -244,11 +278,7 @@ async def _texts(form: Form, variables: VariableValues, context: Context, rows: 
             continue  # the executor makes the error
         finally:
             await _let_others(number)
-    queries = [
-        TextQuery(query.text, parameters)
-        for one in ready.values()
-        for query, parameters in zip(one.plan.queries, one.parameters, strict=True)
-    ]
+    queries = _queries(list(ready.values()), room)
     last = len(ready) == len(form.keys)
     results = await context.snapshot.texts(queries, last=last) if queries else []
     found: dict[str, bytes] = {}
@@ -259,9 +289,23 @@ async def _texts(form: Form, variables: VariableValues, context: Context, rows: 
         found[key] = one.plan.render(results[:count])
         rows[key] = one.plan.rows(results)
         results = results[count:]
+    room.taken = 0
+    room.take(sum(map(len, found.values())))
     fitting = {key: text for key, text in found.items() if MISFIT_BYTE not in text}
     # The executor makes the others in the same snapshot; where that is over it begins anew, and makes them all.
     return {} if last and len(fitting) < len(found) else fitting
+
+
+def _queries(ready: Sequence[Ready], room: Room) -> list[TextQuery]:
+    """The statements; where they can bring much, the rows of each come few at a time."""
+    is_large = sum([one.plan.values[0] * one.plan.values[1] for one in ready]) > _VALUES_AT_ONCE
+    found = []
+    for one in ready:
+        at_once = max(1, _VALUES_AT_ONCE // (one.plan.values[1] or 1))
+        for query, parameters in zip(one.plan.queries, one.parameters, strict=True):
+            parts = Parts(at_once, room) if is_large else None
+            found.append(TextQuery(query.text, parameters, parts=parts))
+    return found
 
 
 async def _let_others(number: int) -> None:
@@ -278,7 +322,16 @@ def _answer(result: ExecutionResult, way: str) -> Answer:
     errors = result.errors or []
     if result.data is None and errors and not any(error.path for error in errors):
         return Answer(None, errors)
-    return Answer(orjson.dumps(result.data), errors, _rows(result.data or {}), way=way)
+    try:
+        text = json_within(result.data, Room(settings.ENVIRONMENT.max_answer_bytes))
+    except AnswerTooLarge as error:
+        return _too_large(error, errors, way)
+    return Answer(text, errors, _rows(result.data or {}), way=way)
+
+
+def _too_large(error: AnswerTooLarge, others: Sequence[GraphQLError], way: str) -> Answer:
+    """No data; what went wrong beside it is told, and recorded, all the same."""
+    return Answer(b"null", [GraphQLError(error.message, original_error=error), *others], None, way=way)
 
 
 def _rows(data: Mapping[str, Any]) -> dict[str, int]:

@@ -243,7 +243,7 @@ class GraphQLApp:
                 raise
 
         answer = await begun_anew(attempt)
-        actual = price.actual(answer.rows)
+        actual = price.requested if answer.rows is None else price.actual(answer.rows)
         remaining = await self._budgets.give_back(charge, actual)
         if who.actor is None:
             return answer

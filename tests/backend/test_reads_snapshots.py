@@ -12,10 +12,10 @@ from psycopg.pq.abc import PGresult
 
 from backend.accounts.models import Organization
 from backend.core.errors import DeadlineExceeded, Unavailable
-from backend.db.pipeline import Pipelines, TextQuery
+from backend.db.pipeline import Pipelines, TextQuery, TextRow
 from backend.db.premises import AnswerOutdated, Premise
 from backend.db.reads import Reads, connection_url
-from backend.db.snapshots import Snapshot, SnapshotEnded, TextRow
+from backend.db.snapshots import Snapshot, SnapshotEnded
 from tests import server
 from tests.locking import until_waited_for
 from tests.pools import all_come_back

@@ -8,11 +8,12 @@ from typing import Protocol
 from django.conf import settings
 from django.db.models import Model
 
-from backend.db.snapshots import TextRow
+from backend.db.pipeline import TextRow
 from backend.db.sql import Slot, Statement
 from schema.execution.sqljson.compiler import Compiler, PageCell, PageText
 from schema.execution.sqljson.outline import Bound, Page, Row
 from schema.execution.sqljson.parameters import Parameter
+from schema.execution.sqljson.sizes import values_of_item, values_of_row
 from schema.execution.sqljson.texts import MISFIT_BYTE, concat
 from schema.protection import Protection
 
@@ -35,6 +36,10 @@ class Plan(Protocol):
     @property
     def model(self) -> type[Model]:
         """What the rows are of."""
+
+    @property
+    def values(self) -> tuple[int, int]:
+        """How many rows the first statement may have, and how many values of the answer each."""
 
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The JSON text of the field's value; with MISFIT_BYTE in it where the executor has to make an error."""
@@ -65,6 +70,7 @@ class RowPlan:
     queries: tuple[Query, ...]
     required: bool
     model: type[Model]
+    values: tuple[int, int]
 
     @classmethod
     def of(cls, row: Row, bounds: Sequence[Bound], *, required: bool) -> "RowPlan":
@@ -74,7 +80,7 @@ class RowPlan:
         cells = ", ".join([concat(compiler.row(row, alias)), *_key(row.model, alias)])
         key = compiler.placed(Statement("%s", (Slot("id"),)))
         text = f'SELECT {cells} FROM {row.model._meta.db_table} {alias} WHERE {alias}."id" = {key}'
-        return cls((_query(compiler, text),), required, row.model)
+        return cls((_query(compiler, text),), required, row.model, (1, values_of_row(row, bounds)))
 
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The object, or null."""
@@ -104,6 +110,7 @@ class PagePlan:
     cursor: int  # column of the cursor; there is none, and no id either, where rows only have to be there
     model: type[Model]
     keyed: bool
+    values: tuple[int, int]
 
     @classmethod
     def of(cls, page: Page, bounds: Sequence[Bound]) -> "PagePlan":
@@ -124,7 +131,9 @@ class PagePlan:
         pieces = tuple(piece.encode() if isinstance(piece, str) else piece for piece in text.pieces)
         arguments = query.arguments
         size, backward = arguments.size, arguments.backward
-        return cls(tuple(queries), pieces, size, backward, listed, len(text.lists), page.connection.model, keyed)
+        values = (size + 1, values_of_item(page.connection, bounds))
+        model = page.connection.model
+        return cls(tuple(queries), pieces, size, backward, listed, len(text.lists), model, keyed, values)
 
     def render(self, results: Sequence[Sequence[TextRow]]) -> bytes:
         """The connection."""
