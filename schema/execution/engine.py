@@ -155,9 +155,8 @@ async def _accounted(
     answer: Answer,
 ) -> Answer:
     limit = settings.ENVIRONMENT.max_answer_bytes
-    if (
-        answer.data is not None and answer.rows is not None and len(answer.data) > limit
-    ):  # by what is around the values, which was not counted
+    # By what is around the values, which was not counted.
+    if answer.data is not None and answer.rows is not None and len(answer.data) > limit:
         answer = _too_large(AnswerTooLarge(limit=limit), answer.errors, answer.way)
     if context.principal is None or answer.data is None:
         return answer

@@ -1,12 +1,16 @@
 """HTTP as ASGI messages: headers in, one response out. Nothing about GraphQL."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from backend.core.errors import AppError, DeadlineExceeded
 
+log = logging.getLogger("driftgraph.http")
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -18,6 +22,7 @@ RETRY_AFTER = {"retry-after": "1"}
 
 
 _LEAST_PACE = 10_000  # bytes a second, of a body that takes long
+_PIECE = 65_536  # bytes of a body that a server takes at once; how much of it waits is its own concern
 
 
 class HttpError(Exception):
@@ -77,7 +82,28 @@ class Response:
         headers = {"content-length": str(len(self.body)), "x-content-type-options": "nosniff", **self.headers}
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": pairs})
-        await send({"type": "http.response.body", "body": b"" if head else self.body})
+        if head or len(self.body) <= _PIECE:
+            await send({"type": "http.response.body", "body": b"" if head else self.body})
+        else:
+            await _send_in_time(send, self.body, settings.ENVIRONMENT.send_seconds)
+
+
+async def _send_in_time(send: Send, body: bytes, seconds: float) -> None:
+    """Sends a large body in pieces: servers make who sends the next wait until few of them are left to be taken.
+
+    It has so many seconds, and one more for each 10,000 bytes that were taken; then the rest is not sent, and servers
+    end the connection.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    for start in range(0, len(body), _PIECE):
+        piece, more = body[start : start + _PIECE], start + _PIECE < len(body)
+        try:
+            async with asyncio.timeout_at(end):
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+        except TimeoutError:
+            log.info("an answer was not taken in time (DRIFTGRAPH_SEND_SECONDS)")
+            return
+        end += len(piece) / _LEAST_PACE
 
 
 def in_time(receive: Receive, seconds: float) -> Receive:
