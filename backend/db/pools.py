@@ -35,14 +35,11 @@ class ReadPool:
         """`name` is what psycopg's lines of the log call it.
 
         Raises:
-            ImproperlyConfigured: the libpq here cannot make room for another prepared statement.
+            ImproperlyConfigured: the libpq here cannot make room for another prepared statement, nor read in parts.
         """
+        if not (capabilities.has_send_close_prepared() and capabilities.has_stream_chunked()):
+            raise ImproperlyConfigured("It needs libpq 17 or later, which psycopg[binary] brings along: install that.")
         prepares = settings.ENVIRONMENT.prepared_statements
-        if prepares and not capabilities.has_send_close_prepared():
-            raise ImproperlyConfigured(
-                "DRIFTGRAPH_PREPARED_STATEMENTS needs libpq 17 or later, which psycopg[binary] brings along."
-                " Install that, or set it to false."
-            )
         self.shares = Shares(size, share=max(1, int(size * settings.ENVIRONMENT.organization_read_share)))
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(

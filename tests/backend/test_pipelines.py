@@ -1,11 +1,9 @@
 """Round trips through libpq's pipeline: results in order, what PostgreSQL keeps, and what an error leaves behind."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import AsyncConnection
 
@@ -166,8 +164,6 @@ async def test_a_libpq_that_cannot_close_statements_is_refused_at_the_start(monk
 
     with pytest.raises(ImproperlyConfigured, match="libpq 17"):
         ReadPool(connection_url(), size=1, name="reads")
-    monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, prepared_statements=False))
-    ReadPool(connection_url(), size=1, name="reads")
 
 
 async def test_a_name_belongs_to_one_statement_on_every_connection(connection: AsyncConnection) -> None:
