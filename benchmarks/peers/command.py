@@ -19,7 +19,7 @@ from benchmarks.peers.measuring import Measured, Plan, figures_of, rounds, state
 from benchmarks.peers.processes import pin
 from benchmarks.peers.ratios import Summary, against
 from benchmarks.peers.report import commit, show_queries, show_ratios, write
-from benchmarks.peers.servers import OURS, PEERS, SERVERS, ServerFailed, Setup, Variant
+from benchmarks.peers.servers import OURS, PEERS, PYTHON_PEERS, SERVERS, ServerFailed, Setup, Variant
 
 HTTP = ["granian", "uvicorn"]
 _SERVER_CORE, _DATABASE_CORE = 0, 1
@@ -121,9 +121,7 @@ def _measure(options: argparse.Namespace, console: Console) -> None:
 
 
 def _installed(names: Sequence[str], console: Console) -> dict[str, Installation]:
-    found = {
-        name: python_peer(name, console) for name in names if name in ("stock_strawberry_django", "graphene_django")
-    }
+    found = {name: python_peer(PYTHON_PEERS[name], console) for name in names if name in PYTHON_PEERS}
     if "postgraphile" in names:
         found["postgraphile"] = node_peer("postgraphile", console)
     return found

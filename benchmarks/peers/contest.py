@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.peers.database import bench_folder
 from benchmarks.peers.generation import Sizes
 from benchmarks.peers.normalising import Refused, canonical, digest, first_difference
-from benchmarks.peers.servers import STANDARD, Request, Running, Server, Setup, Variant, running
+from benchmarks.peers.servers import PYTHON_PEERS, STANDARD, Request, Running, Server, Setup, Variant, running
 
 QUERIES = {
     "q1": "first 50 drift events, 15 scalars and two to-one relations",
@@ -112,7 +112,9 @@ def cursors(entrant: Entrant, setup: Setup, wanted: Sequence[int], console: Cons
     Those of the slow peers are kept until their installation or the database changes.
     """
     installation = setup.installations.get(entrant.server.name)
-    name = f"cursors-{setup.database.name}-{entrant.server.name}.json"
+    # Servers of one installation give the same cursors.
+    giver = PYTHON_PEERS.get(entrant.server.name, entrant.server.name)
+    name = f"cursors-{setup.database.name}-{giver}.json"
     kept = bench_folder() / name
     stamp = {**setup.database.stamp, "lock": installation.lock} if installation else None
     if stamp and kept.exists():

@@ -23,7 +23,12 @@ from benchmarks.peers.database import REPOSITORY, Database, Tenant, bench_folder
 from benchmarks.peers.installation import HERE, Installation
 
 WAYS = ("auto", "compiled", "reference")
-PEERS = ("stock_strawberry_django", "graphene_django", "postgraphile", "floor")
+PYTHON_PEERS = {  # by the folder that each is installed from
+    "stock_strawberry_django": "stock_strawberry_django",
+    "tuned_strawberry_django": "stock_strawberry_django",
+    "graphene_django": "graphene_django",
+}
+PEERS = (*PYTHON_PEERS, "postgraphile", "floor")
 PATH = "/graphql"
 MAX_PAGE = 100  # of every server, as is our default
 _NO_LIMIT = "1000000000000"
@@ -270,21 +275,28 @@ def _ours(way: str) -> Starter:
 
 
 def _stock(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
-    folder = HERE / "stock_strawberry_django"
-    python = setup.installations[folder.name].program
-    environment = {**_common(setup), "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}
-    return _asgi(python, "app:app", port, variant, lifespan=False), environment, folder
+    folder = HERE / PYTHON_PEERS["stock_strawberry_django"]
+    python = setup.installations["stock_strawberry_django"].program
+    return _asgi(python, "app:app", port, variant, lifespan=False), _django(setup, folder), folder
 
 
-def _graphene(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
-    # Graphene-Django is synchronous: WSGI spares it the way through Django's asynchronous handler.
-    folder = HERE / "graphene_django"
-    command = [
-        *(setup.installations[folder.name].program, "-m", "granian", "--interface", "wsgi"),
-        *("--blocking-threads", _WSGI_THREADS, "--host", "127.0.0.1", "--port", port, "--workers", variant.workers),
-        *("--log-level", "warning", "app:app"),
-    ]
-    return command, {**_common(setup), "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}, folder
+def _synchronous(name: str, target: str) -> Starter:
+    # What is synchronous is spared the way through Django's asynchronous handler by WSGI.
+    folder = HERE / PYTHON_PEERS[name]
+
+    def start(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
+        command = [
+            *(setup.installations[name].program, "-m", "granian", "--interface", "wsgi"),
+            *("--blocking-threads", _WSGI_THREADS, "--host", "127.0.0.1", "--port", port),
+            *("--workers", variant.workers, "--log-level", "warning", target),
+        ]
+        return command, _django(setup, folder), folder
+
+    return start
+
+
+def _django(setup: Setup, folder: Path) -> dict[str, str]:
+    return {**_common(setup), "PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}
 
 
 def _postgraphile(setup: Setup, port: int, variant: Variant) -> tuple[Sequence[object], dict[str, str], Path]:
@@ -327,6 +339,8 @@ def _json_id(kind: str, key: uuid.UUID) -> str:
     return _encoded(json.dumps([kind, str(key)], separators=(",", ":")))
 
 
+_STRAWBERRY_DOCUMENTS = HERE / "stock_strawberry_django" / "documents"
+
 SERVERS = {
     server.name: server
     for server in (
@@ -334,11 +348,22 @@ SERVERS = {
             Server(name, _ours(name.removeprefix("ours_")), _our_id, HERE / "ours" / "documents", _bearer)
             for name in OURS
         ),
+        Server("stock_strawberry_django", _stock, _relay_id, _STRAWBERRY_DOCUMENTS, _organization),
         Server(
-            "stock_strawberry_django", _stock, _relay_id, HERE / "stock_strawberry_django" / "documents", _organization
+            "tuned_strawberry_django",
+            _synchronous("tuned_strawberry_django", "tuned:app"),
+            _relay_id,
+            _STRAWBERRY_DOCUMENTS,
+            _organization,
+            asgi=False,
         ),
         Server(
-            "graphene_django", _graphene, _relay_id, HERE / "graphene_django" / "documents", _organization, asgi=False
+            "graphene_django",
+            _synchronous("graphene_django", "app:app"),
+            _relay_id,
+            HERE / "graphene_django" / "documents",
+            _organization,
+            asgi=False,
         ),
         Server("postgraphile", _postgraphile, _json_id, HERE / "postgraphile" / "documents", _organization, asgi=False),
         Server("floor", _floor, lambda _type, key: str(key), None, _organization),

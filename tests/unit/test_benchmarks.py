@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import uuid
 from collections import Counter
@@ -9,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from backend.db.embedded import EmbeddedServer
 from benchmarks.faults.causes import FAULTS
 from benchmarks.faults.trial import Outcome
 from benchmarks.peers import command, load
+from benchmarks.peers.database import Database
+from benchmarks.peers.installation import Installation
 from benchmarks.peers.load import Load, LoadFailed
 from benchmarks.peers.measuring import Plan, bout_seconds
 from benchmarks.peers.normalising import Refused, canonical, first_difference, row_key
 from benchmarks.peers.ratios import Summary, against, ratio
-from benchmarks.peers.servers import OURS, PEERS, SERVERS
+from benchmarks.peers.servers import OURS, PEERS, PYTHON_PEERS, SERVERS, Setup, Variant
 from benchmarks.peers.statements import split
 from benchmarks.soak.judging import QUIET, Judge, Tally, Verdict
 
+PLAN = Plan(Load(12, 2), 5, 2)
 PEERS_FOLDER = Path(command.__file__).parent
 KEY = uuid.UUID("019789ab-cdef-7123-8456-789abcdef012")
 OTHER = uuid.UUID("019789ab-cdef-7123-8456-789abcdef013")
@@ -190,6 +195,31 @@ def test_every_way_of_execution_is_measured() -> None:
     assert set(SERVERS) == {*OURS, *PEERS}
 
 
+def test_strawberry_django_is_measured_as_its_guide_has_it_and_tuned() -> None:
+    stock, tuned = SERVERS["stock_strawberry_django"], SERVERS["tuned_strawberry_django"]
+
+    assert {stock.name, tuned.name} <= set(command.options_of([]).servers)
+    assert PYTHON_PEERS[stock.name] == PYTHON_PEERS[tuned.name]
+    assert [tuned.document(query) for query in ("q1", "q2", "q3", "q5")] == [
+        stock.document(query) for query in ("q1", "q2", "q3", "q5")
+    ]
+    assert command.result_name(command.options_of(["--servers", "ours_auto,stock_strawberry_django"]), PLAN) == "trial"
+
+
+@pytest.mark.parametrize("peer", [*PYTHON_PEERS])
+def test_how_a_python_peer_is_started_names_what_its_folder_has(peer: str, tmp_path: Path) -> None:
+    database = Database(EmbeddedServer(tmp_path), "bench", stamp={}, tenants={})
+    setup = Setup(database, {peer: Installation(tmp_path, "lock", Path("python"))})
+
+    words, environment, folder = SERVERS[peer].start(setup, 8000, Variant(workers=2))
+    target = str(words[-1])
+
+    assert (folder / f"{target.partition(':')[0]}.py").is_file()
+    assert str(folder) in environment["PYTHONPATH"].split(os.pathsep)
+    assert words[list(words).index("--workers") + 1] == 2
+    assert SERVERS[peer].asgi == ("wsgi" not in words)
+
+
 def test_an_answer_is_right_wrong_or_of_another_organization() -> None:
     page = {"nodes": [{"id": _ours(KEY), "name": "a"}]}
     judge = Judge(
@@ -214,7 +244,7 @@ def test_errors_are_excused_only_while_something_is_away() -> None:
     assert tally.examples[f"{QUIET}: ReadError"] == "why"
 
 
-@pytest.mark.parametrize("peer", ["stock_strawberry_django", "graphene_django"])
+@pytest.mark.parametrize("peer", sorted(set(PYTHON_PEERS.values())))
 def test_every_locked_version_of_a_peer_has_its_hashes(peer: str) -> None:
     lock = (PEERS_FOLDER / peer / "requirements.txt").read_text()
 

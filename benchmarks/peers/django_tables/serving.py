@@ -2,25 +2,46 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 
 ORGANIZATION_HEADER = "X-Organization"
 
 
-def tenant(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+@sync_and_async_middleware
+def tenant(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
     """Runs a request in one transaction in which the database shows the rows of the organization in the header."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('app.organization_id', %s, true)", [request.headers.get(ORGANIZATION_HEADER, "")]
-            )
-            return get_response(request)
+        with ExitStack() as block:
+            _begin(block, request)
+            response: HttpResponseBase = get_response(request)
+        return response
 
-    return respond
+    async def respond_asynchronously(request: HttpRequest) -> HttpResponseBase:
+        # An asynchronous view stays on the event loop. Django has one thread, so one connection, for all that a request
+        # calls synchronously, and the transaction is begun and ended there.
+        block = ExitStack()
+        try:
+            await sync_to_async(_begin)(block, request)
+            response: HttpResponseBase = await get_response(request)
+        finally:
+            await sync_to_async(block.close)()
+        return response
+
+    return respond_asynchronously if iscoroutinefunction(get_response) else respond
+
+
+def _begin(block: ExitStack, request: HttpRequest) -> None:
+    block.enter_context(transaction.atomic())
+    with connection.cursor() as cursor:
+        organization = request.headers.get(ORGANIZATION_HEADER, "")
+        cursor.execute("SELECT set_config('app.organization_id', %s, true)", [organization])
 
 
 def peer_settings(urlconf: str, *applications: str) -> dict[str, Any]:
