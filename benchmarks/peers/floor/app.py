@@ -1,4 +1,4 @@
-"""A hand-written ASGI application: a pool, the tenant's setting, one statement per document, its text as the answer.
+"""A hand-written ASGI application: a pool, the tenant's setting, one statement per document, whose text is the answer.
 
 It checks nothing and knows no GraphQL: what no server of this kind can undercut by much.
 """
@@ -10,8 +10,9 @@ from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
+from psycopg.pq.abc import PGresult
 from psycopg_pool import AsyncConnectionPool
-from statements import STATEMENTS
+from statements import LISTS, statement
 
 _Message = MutableMapping[str, Any]
 _SET = "SELECT set_config('app.organization_id', %s, true)"
@@ -49,12 +50,24 @@ async def _answer(name: str, variables: dict[str, Any], organization: str) -> by
     if variables.get("after"):
         cents, _, after_id = variables["after"].partition(":")
         name, variables = f"{name} after", {**variables, "cents": int(cents), "after_id": uuid.UUID(after_id)}
-    async with pool.connection() as connection, connection.pipeline():
-        await connection.execute(_SET, [organization])
-        cursor = await connection.execute(STATEMENTS[name], variables)
-        await cursor.fetchone()
+    first = int(variables.get("first", 0))
+    text = statement(name, first, int(variables.get("findings", 0)))
+    async with pool.connection() as connection:
+        async with connection.pipeline():  # at its end everything has come, in one round trip
+            await connection.execute(_SET, [organization])
+            cursor = await connection.execute(text, variables)
         result = cursor.pgresult
-    return (result and result.get_value(0, 0)) or b'{"data":null}'
+    if not result or not result.ntuples:
+        return b'{"data":null}'
+    return _page(LISTS[name], result, first) if name in LISTS else result.get_value(0, 0) or b""
+
+
+def _page(name: bytes, result: PGresult, first: int) -> bytes:
+    shown = min(result.ntuples, first)
+    edges = b",".join([result.get_value(row, 0) or b"" for row in range(shown)])
+    more = b"true" if result.ntuples > first else b"false"
+    end = result.get_value(shown - 1, 1) or b""
+    return b'{"data":{"%b":{"edges":[%b],"pageInfo":{"hasNextPage":%b,"endCursor":"%b"}}}}' % (name, edges, more, end)
 
 
 async def _live(receive: Callable[[], Awaitable[_Message]], send: Callable[[_Message], Awaitable[None]]) -> None:
