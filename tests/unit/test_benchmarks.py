@@ -9,12 +9,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from asgiref.sync import iscoroutinefunction
+from django.http import HttpRequest, HttpResponse
 
 from backend.db.embedded import EmbeddedServer
 from benchmarks.faults.causes import FAULTS
 from benchmarks.faults.trial import Outcome
 from benchmarks.peers import command, load
 from benchmarks.peers.database import Database
+from benchmarks.peers.django_tables.serving import tenant
 from benchmarks.peers.installation import Installation
 from benchmarks.peers.load import Load, LoadFailed
 from benchmarks.peers.measuring import Plan, bout_seconds
@@ -204,6 +207,18 @@ def test_strawberry_django_is_measured_as_its_guide_has_it_and_tuned() -> None:
         stock.document(query) for query in ("q1", "q2", "q3", "q5")
     ]
     assert command.result_name(command.options_of(["--servers", "ours_auto,stock_strawberry_django"]), PLAN) == "trial"
+
+
+def test_the_middleware_of_the_peers_forces_no_view_into_threads() -> None:
+    def synchronous(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    async def asynchronous(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    assert (tenant.sync_capable, tenant.async_capable) == (True, True)
+    assert not iscoroutinefunction(tenant(synchronous))
+    assert iscoroutinefunction(tenant(asynchronous))
 
 
 @pytest.mark.parametrize("peer", [*PYTHON_PEERS])

@@ -1,4 +1,4 @@
-"""What the two Django peers share: Driftgraph's tables as plain Django models, settings, and the tenant's middleware.
+"""What the Django peers share: Driftgraph's tables as plain Django models, settings, and the tenant's middleware.
 
 It runs in the virtual environments of the peers and imports nothing of Driftgraph.
 """
