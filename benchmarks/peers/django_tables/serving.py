@@ -44,8 +44,13 @@ def _begin(block: ExitStack, request: HttpRequest) -> None:
         cursor.execute("SELECT set_config('app.organization_id', %s, true)", [organization])
 
 
-def peer_settings(urlconf: str, *applications: str) -> dict[str, Any]:
-    """The settings of a Django project in production, with a pool of connections per process."""
+def peer_settings(urlconf: str, *applications: str, prepared: bool = False) -> dict[str, Any]:
+    """The settings of a Django project in production, with a pool of connections per process.
+
+    Where it is `prepared`, connections keep prepared statements, which Django leaves out by default: psycopg prepares
+    what PostgreSQL binds, from the second time on.
+    """
+    keeping = {"server_side_binding": True, "prepare_threshold": 1} if prepared else {}
     return {
         "DEBUG": False,
         "SECRET_KEY": "of a benchmark that serves this machine alone",
@@ -63,7 +68,7 @@ def peer_settings(urlconf: str, *applications: str) -> dict[str, Any]:
                 "USER": "app",
                 "HOST": os.environ["BENCH_SOCKET"],
                 "PORT": "5432",
-                "OPTIONS": {"pool": {"min_size": 2, "max_size": int(os.environ["BENCH_POOL"])}},
+                "OPTIONS": {"pool": {"min_size": 2, "max_size": int(os.environ["BENCH_POOL"])}, **keeping},
             }
         },
     }

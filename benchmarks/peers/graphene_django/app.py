@@ -8,7 +8,7 @@ from django.conf import settings
 from django_tables.serving import peer_settings
 
 settings.configure(
-    **peer_settings("app", "graphene_django"),
+    **peer_settings("app", "graphene_django", prepared=True),
     GRAPHENE={"RELAY_CONNECTION_MAX_LIMIT": int(os.environ["BENCH_MAX_PAGE"])},
 )
 django.setup()

@@ -1,4 +1,4 @@
-"""The same schema with what else Strawberry documents for speed: parsed and validated documents are kept; WSGI."""
+"""The same schema with what else is documented for speed: parsed and validated documents, prepared statements; WSGI."""
 
 import os
 
@@ -6,7 +6,7 @@ import django
 from django.conf import settings
 from django_tables.serving import peer_settings
 
-settings.configure(**peer_settings("tuned", "strawberry_django"))
+settings.configure(**peer_settings("tuned", "strawberry_django", prepared=True))
 django.setup()
 
 import strawberry
