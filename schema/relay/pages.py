@@ -138,16 +138,19 @@ def _limited(statement: Statement) -> Statement:
 class Edge:
     """A row and where it stands."""
 
-    __slots__ = ("_keyset", "node")
+    __slots__ = ("_cursor", "_keyset", "node")
 
     def __init__(self, node: models.Model, keyset: Keyset) -> None:
         self.node = node
         self._keyset = keyset
+        self._cursor: str | None = None
 
     @property
     def cursor(self) -> str:
-        """Opaque; belongs to the list's order."""
-        return self._keyset.cursor(self.node)
+        """Opaque; belongs to the list's order. Made once, however many ask."""
+        if self._cursor is None:
+            self._cursor = self._keyset.cursor(self.node)
+        return self._cursor
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,24 +43,30 @@ class Completion:
         """What a resolver is told of a position."""
         return self._executor.build_resolve_info(field.definition, field.nodes, field.parent, path)
 
-    def complete(self, shape: Shape, values: Sequence[Any], places: Places) -> None:
-        """Completes the values of a column and puts them at their places."""
+    def complete(self, shape: Shape, values: Sequence[Any], places: Places) -> bool:
+        """Completes the values of a column and puts them at their places.
+
+        Whether that is all there was to do: they are leaves, without a fault, and none to be awaited.
+        """
+        self._work.done += len(values)
         if isinstance(shape, Leaf):
             try:
                 places.put(shape.column(values))
             except Exception:  # noqa: BLE001 - one of them is not usual: each has its turn
                 self._leaves(shape, *self._settled(shape, values, places))
-            return
+                return False
+            return True
         if any(map(_unusual, set(map(type, values)))):
             values, places = self._settled(shape, values, places)
         if not values:
-            return
+            return False
         if isinstance(shape, Items):
             self._lists(shape, values, places)
         elif isinstance(shape, Fields):
             self._objects(shape, shape.plan, values, places)
         elif isinstance(shape, Abstract):
             self._abstract(shape, values, places)
+        return False
 
     def _settled(self, shape: Shape, values: Sequence[Any], places: Places) -> tuple[list[Any], Places]:
         """The values that are there, with their places: without nulls, errors, and what must be awaited."""

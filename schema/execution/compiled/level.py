@@ -68,3 +68,8 @@ class Level:
         """Where the values of a field belong."""
         key, name = field.key, self.plan.kind.name
         return Places(self.results, repeat(key), lambda: [Path(path, key, name) for path in self._paths()])
+
+    def repeat(self, key: str, other: str) -> None:
+        """Puts the values of one key under another, too."""
+        for result in self.results:
+            result[other] = result[key]

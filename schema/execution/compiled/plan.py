@@ -106,6 +106,13 @@ class FieldPlan:
         self.declared = declared(definition)
         self._takes_arguments = bool(definition.args or self.nodes[0].arguments)
         self.shape = self.shape_of(definition.type, parent.depth + 1, parent.anchor)
+        self.same: str | None = None
+        """The key of an earlier field that gives the same value, and is read off the object as a leaf."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a leaf that is read off the object, the same for every key."""
+        return self.read is not None and isinstance(self.shape, Leaf) and not self._takes_arguments
 
     def shape_of(self, kind: Any, depth: int, anchor: int) -> Shape:
         """The shape of a type at a position of this field's value, inside one whose anchor is known."""
@@ -167,11 +174,15 @@ class ObjectPlan:
     @cached_property
     def fields(self) -> dict[str, FieldPlan]:
         """The fields by response key; `__typename` is none, since its value is known."""
-        found = {}
+        found: dict[str, FieldPlan] = {}
+        plain: dict[str, str] = {}
         for key, one in self.selections.items():
             definition = self._document.schema.get_field(self.kind, one.name)
             if definition is not None and one.name != "__typename":
-                found[key] = FieldPlan(self._document, self, one, definition)
+                field = found[key] = FieldPlan(self._document, self, one, definition)
+                if field.is_plain:
+                    first = plain.setdefault(one.name, key)
+                    field.same = first if first != key else None
         return found
 
     @cached_property

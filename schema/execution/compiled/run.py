@@ -1,8 +1,11 @@
 """Executes a plan wave by wave: whatever needs no waiting is completed at once, all that does is awaited together.
 
 All rows of a level go through a field together: a thousand rows call a declaration once, and wait for one future.
+Between fields others have a turn of the event loop, after so many values; what starts statements is called at the end of
+the wave, where nothing comes between, so that they share a round trip.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -16,44 +19,64 @@ from schema.execution.compiled.problems import Problems, Steps
 from schema.execution.compiled.work import Waiting, Work, settle
 from schema.execution.core import Executor
 
+_AT_ONCE = 5_000  # values that are completed before others have a turn: a few milliseconds, of cursors ten
+
 
 async def execute(plan: ObjectPlan, keys: Collection[str], executor: Executor[Any]) -> ExecutionResult:
     """The answer to an operation's root fields with these keys, in the order of the document.
 
     Errors of fields are part of the answer; none is raised but what ends the operation, such as its cancellation.
     """
-    return await _Run(executor).answer(plan, keys)
+    run = _Run(executor)
+    try:
+        return await run.answer(plan, keys)
+    except BaseException:
+        run.abandon()
+        raise
 
 
 class _Run:
     def __init__(self, executor: Executor[Any]) -> None:
         self._executor, self._work, self._problems = executor, Work(), Problems()
         self._completion = Completion(executor, self._work)
+        self._declared: list[tuple[FieldPlan, DeclaredField, Level]] = []
 
     async def answer(self, plan: ObjectPlan, keys: Collection[str]) -> ExecutionResult:
         root = Level(plan, [self._executor.root_value], lambda: [None])
         root.results[0] = data = {key: value for key, value in root.results[0].items() if key in keys}
         for field in plan.fields.values():
             if field.key in keys and not any(problem.anchor == 0 for problem in self._work.problems):
-                self._resolve(field, root)
-        whole = self._finish(data, ())
+                if field.read is None and field.declared is not None:
+                    self._ask(field, field.declared, root)
+                else:
+                    self._resolve(field, root)
+        whole = await self._finish(data, ())
         while self._work.waiting:
             waiting, self._work.waiting = self._work.waiting, []
             # Also what nobody wants any more: nothing may go on after the answer.
             await settle(waiting)
             if whole:
-                for one in waiting:
-                    one.resume()
-                whole = self._finish(data, waiting)
+                whole = await self._finish(data, waiting)
         return ExecutionResult(data if whole else None, self._problems.errors or None)
 
-    def _finish(self, data: dict[str, Any], waited: Sequence[Waiting]) -> bool:
-        """Does all that needs no waiting; whether anything is left of the data."""
+    def abandon(self) -> None:
+        """Gives up what was still to be awaited."""
+        for one in self._work.waiting:
+            one.close()
+
+    async def _finish(self, data: dict[str, Any], waited: Sequence[Waiting]) -> bool:
+        """Goes on with what has come and does all that needs no waiting; whether anything is left of the data."""
         work = self._work
+        work.done = 0
+        for one in waited:
+            one.resume()
+            if work.done >= _AT_ONCE:
+                await self._let_others()
         while work.levels:
-            level = work.levels.pop()
-            for field in level.plan.fields.values():
-                self._resolve(field, level)
+            await self._go_through(work.levels.pop())
+        asked, self._declared = self._declared, []
+        for field, declared, level in asked:
+            self._ask(field, declared, level)
         if not work.problems:
             return True
         turns: dict[Steps, int] = {}
@@ -62,15 +85,32 @@ class _Run:
         found, work.problems = work.problems, []
         return self._problems.report(data, found, turns)
 
-    def _resolve(self, field: FieldPlan, level: Level) -> None:
-        places = level.places(field)
-        if field.read is None and field.declared is not None:
-            self._declare(field, field.declared, level, places)
-            return
-        values = self._called(field, level, places) if field.read is None else _read(field.read, level.sources)
-        self._completion.complete(field.shape, values, places)
+    async def _go_through(self, level: Level) -> None:
+        work = self._work
+        usual: dict[str, bool] = {}
+        for field in level.plan.fields.values():
+            if field.same is not None and usual[field.same]:
+                level.repeat(field.same, field.key)
+                work.done += len(level.results)
+            elif field.read is None and field.declared is not None:
+                self._declared.append((field, field.declared, level))
+            else:
+                usual[field.key] = self._resolve(field, level)
+            if work.done >= _AT_ONCE:
+                await self._let_others()
 
-    def _declare(self, field: FieldPlan, declared: DeclaredField, level: Level, places: Places) -> None:
+    async def _let_others(self) -> None:
+        self._work.done = 0
+        await asyncio.sleep(0)
+
+    def _resolve(self, field: FieldPlan, level: Level) -> bool:
+        """Completes a field of all objects; whether these are leaves without a fault, and none to be awaited."""
+        places = level.places(field)
+        values = self._called(field, level, places) if field.read is None else _read(field.read, level.sources)
+        return self._completion.complete(field.shape, values, places)
+
+    def _ask(self, field: FieldPlan, declared: DeclaredField, level: Level) -> None:
+        places = level.places(field)
         complete, shape, executor = self._completion.complete, field.shape, self._executor
         try:
             arguments = field.python_arguments(executor.variable_values)

@@ -1,7 +1,7 @@
 """What is left to do in one execution: objects to go into, values to wait for, errors to report."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from itertools import count
 from typing import Any
 
@@ -39,6 +39,12 @@ class Waiting:
             values = [only] * len(self.places.containers) if isinstance(only, Exception) else only
         self._resume(values)
 
+    def close(self) -> None:
+        """Ends what nobody will await: Python complains of a coroutine that was never begun."""
+        for awaitable in self.awaitables:
+            if isinstance(awaitable, (Coroutine, Generator)):
+                awaitable.close()
+
     def turns(self) -> dict[Steps, int]:
         """When the value of each place came."""
         paths = self.places.paths()
@@ -53,6 +59,7 @@ class Work:
         self.levels: list[Level] = []
         self.waiting: list[Waiting] = []
         self.problems: list[Problem] = []
+        self.done = 0  # values completed since others had a turn of the event loop
 
     def fail(self, shape: Shape, places: Places, index: int, error: Exception, *, late: bool = False) -> None:
         """Notes an error at one of some places."""
@@ -79,5 +86,10 @@ async def settle(waiting: Sequence[Waiting]) -> None:
     except BaseException:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            # Of a task that is cancelled before its first turn, nothing is run.
+            for one in waiting:
+                one.close()
         raise
