@@ -19,6 +19,7 @@ from backend.db.writes import WriteThreads
 from backend.payers.models import Payer
 from schema.context import Context
 from schema.execution import engine
+from schema.execution.compiled import run
 from schema.loaders.request import Loaders
 from schema.relay.ids import encode_id
 from tests import factories as make
@@ -84,15 +85,17 @@ WAVES = """query($run: ID!) {
   agentRun(id: $run) { commit } }"""
 
 
+@pytest.mark.parametrize("at_once", [run._AT_ONCE, 1])
 async def test_whatever_a_wave_reads_shares_a_round_trip(
-    api: Api, organization: Organization, monkeypatch: pytest.MonkeyPatch
+    api: Api, organization: Organization, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """Root pages and totals, which resolvers read themselves, rows, pages and aggregates, which loaders read."""
-    run, trips = Pipelines.run, []
+    monkeypatch.setattr(run, "_AT_ONCE", at_once)
+    send, trips = Pipelines.run, []
 
     async def counted(self: Pipelines, connection: Any, queries: Sequence[TextQuery]) -> list[PGresult]:
         trips.append(len(queries))
-        return await run(self, connection, queries)
+        return await send(self, connection, queries)
 
     started = await in_thread(_agent_run, organization)
     monkeypatch.setattr(Pipelines, "run", counted)
@@ -107,6 +110,32 @@ async def test_whatever_a_wave_reads_shares_a_round_trip(
         "reference": [begin + settings_row + 2],  # graphql-core itself comes to a nested total a turn too late
     }[settings.ENVIRONMENT.execution]
     assert trips[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("way", ["compiled"], indirect=True)
+async def test_an_operation_that_is_cancelled_at_any_turn_gives_its_connection_back(
+    api: Api, reads: Reads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_AT_ONCE", 1)
+    key = encode_id("RU", (await in_thread(_agent_run, organization)).id)
+    entered, turn, paused = 0, 0, run._Run._let_others
+
+    async def stopped(self: run._Run) -> None:
+        nonlocal entered
+        entered += 1
+        if entered == turn:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]  # it runs in one
+        await paused(self)
+
+    monkeypatch.setattr(run._Run, "_let_others", stopped)
+    while entered >= turn:
+        turn, entered = turn + 1, 0
+        [outcome] = await asyncio.gather(asyncio.create_task(api.data(WAVES, run=key)), return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError) is (entered >= turn)
+        assert await all_come_back(reads)
+
+    assert turn > 10
+    assert outcome["agents"]["totalCount"] == 1
 
 
 async def test_what_a_mutation_left_behind_does_not_read_beside_the_next(

@@ -1,8 +1,8 @@
 """Executes a plan wave by wave: whatever needs no waiting is completed at once, all that does is awaited together.
 
 All rows of a level go through a field together: a thousand rows call a declaration once, and wait for one future.
-Between fields others have a turn of the event loop, after so many values; what starts statements is called at the end of
-the wave, where nothing comes between, so that they share a round trip.
+After so many values others have a turn of the event loop, between two fields. What starts statements is called at the
+end of the wave, where nothing comes between, so that they share a round trip.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from schema.execution.compiled.level import Level, Places
 from schema.execution.compiled.plan import Shape
 from schema.execution.compiled.problems import Problem, Steps
 
-Resume = Callable[[list[Any]], None]
+Resume = Callable[[list[Any]], object]
 
 
 class Waiting:
