@@ -43,6 +43,13 @@ def _agent_run(organization: Organization) -> AgentRun:
         return make.agent_run(make.agent(organization), commit="abcdef0")
 
 
+def _agent_runs(organization: Organization) -> None:
+    with acting_for(organization.id):
+        agent = make.agent(organization)
+        for _ in range(2):
+            make.agent_run(agent)
+
+
 @pytest.fixture
 async def loaders(reads: Reads, organization: Organization) -> AsyncIterator[Loaders]:
     async with reads.snapshot(organization.id) as snapshot:
@@ -110,6 +117,22 @@ async def test_whatever_a_wave_reads_shares_a_round_trip(
         "reference": [begin + settings_row + 2],  # graphql-core itself comes to a nested total a turn too late
     }[settings.ENVIRONMENT.execution]
     assert trips[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("way", ["compiled"], indirect=True)
+async def test_who_has_a_turn_between_two_fields_leaves_them_their_statement(
+    api: Api, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_AT_ONCE", 1)
+    await in_thread(_agent_runs, organization)
+    row = " ".join(f"a{n}: agent {{ name }} r{n}: id" for n in range(10))
+
+    answer = await api(f"{{ agentRuns {{ nodes {{ {row} }} edges {{ cursor node {{ {row} }} }} }} }}")
+
+    assert answer.errors == []
+    assert answer.data["agentRuns"]["edges"][0]["node"]["a9"] == {"name": "ruff"}
+    pages, agents = 1, 1
+    assert len(answer.statements) == pages + agents
 
 
 @pytest.mark.parametrize("way", ["compiled"], indirect=True)
