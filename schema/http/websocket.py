@@ -71,6 +71,7 @@ class Socket:
         self._who: Principal | None = None
         self._init_received, self._sending = asyncio.Event(), asyncio.Lock()
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._answering = asyncio.Semaphore(settings.ENVIRONMENT.max_socket_answers)
         self._tasks: asyncio.TaskGroup
         self._admission = ExitStack()
 
@@ -230,10 +231,11 @@ class Socket:
             address=self._address,
         )
         if prepared.kind is not OperationType.SUBSCRIPTION or prepared.errors:
-            answer = await self._endpoint.execute(asked, who)
-            if answer.data is None:
-                raise NotBegun(answer.errors)
-            await self._next(key, answer, request_id)
+            async with self._answering:  # until it was taken: others are not executed to wait in memory
+                answer = await self._endpoint.execute(asked, who)
+                if answer.data is None:
+                    raise NotBegun(answer.errors)
+                await self._next(key, answer, request_id)
             return
         async with aclosing(self._endpoint.streams.events(asked, who)) as events:
             async for event in events:
