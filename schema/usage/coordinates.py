@@ -7,6 +7,7 @@ A part is a schema coordinate: a field, an argument, an input field or an enum v
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from sys import intern
 from typing import Any
 
 from graphql import (
@@ -66,7 +67,8 @@ def usage_of(
         node.variable.name.value: schema.get_type(_type_name(node.type))
         for node in operation.variable_definitions or ()
     }
-    return Usage(frozenset(visitor.found), {name: kind for name, kind in kinds.items() if isinstance(kind, _Telling)})
+    named = frozenset(map(intern, visitor.found))  # documents that are forgotten leave no copies in the ledger
+    return Usage(named, {name: kind for name, kind in kinds.items() if isinstance(kind, _Telling)})
 
 
 def _type_name(node: TypeNode) -> str:
@@ -131,9 +133,9 @@ def _told(waiting: list[tuple[_Telling, Any]]) -> frozenset[str]:
 def _members(kind: _Telling) -> dict[str, tuple[_Telling | None, tuple[str, ...]]]:
     """The names that values of a type can hold, each with the type below it, if that tells anything, and coordinate."""
     if isinstance(kind, GraphQLEnumType):
-        return {name: (None, (f"{kind.name}.{name}",)) for name in kind.values}
+        return {name: (None, (intern(f"{kind.name}.{name}"),)) for name in kind.values}
     found: dict[str, tuple[_Telling | None, tuple[str, ...]]] = {}
     for name, one in kind.fields.items():
         below = get_named_type(one.type)
-        found[name] = (below if isinstance(below, _Telling) else None, (f"{kind.name}.{name}",))
+        found[name] = (below if isinstance(below, _Telling) else None, (intern(f"{kind.name}.{name}"),))
     return found

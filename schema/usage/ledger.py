@@ -1,16 +1,16 @@
 """Counts in memory which client used what, and adds the counts to the database's now and then.
 
-A request costs one look into a dictionary. No request waits for the database, and none fails because of it.
+No request waits for the database, and none fails because of it. A counter is of an organization, a day, a client and a
+coordinate of the schema, so that documents and values of variables, however many, make no more of them.
 """
 
 import asyncio
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import NamedTuple
+from functools import partial
 
 from django.conf import settings
 
@@ -22,19 +22,14 @@ from backend.usage.services import Use, usage_add
 from schema.usage.clients import Client
 
 log = logging.getLogger("driftgraph.usage")
-MAX_ENTRIES = 10_000  # that wait to be written; a document with its organization and client is one
+MAX_COUNTERS = 50_000  # that wait to be written; an organization takes at most as many as are left for others
+PIECE = 1_000  # counters that are written at once
 MAX_CLIENTS = 100  # of an organization and a day; the others are "other"
 _LAST_SECONDS = 5.0  # that the server waits for the last flush when it stops
 _PURPOSE = "usage"
 
-
-class Entry(NamedTuple):
-    """Requests of a client on a day that used the same parts of the schema."""
-
-    organization_id: uuid.UUID
-    day: date
-    client: Client
-    coordinates: frozenset[str]
+Counts = dict[tuple[date, Client], dict[str, int]]
+"""Requests by the day and the client, and by the coordinates that they used."""
 
 
 class UsageLedger:
@@ -42,7 +37,9 @@ class UsageLedger:
 
     def __init__(self, writes: WriteThreads) -> None:
         self._writes = writes
-        self._counts: dict[Entry, int] = {}
+        self._counts: dict[uuid.UUID, Counts] = {}
+        self._held: Counter[uuid.UUID] = Counter()  # counters by organization, with those that are being written
+        self._waiting = 0  # of all organizations
         self._clients: defaultdict[uuid.UUID, set[Client]] = defaultdict(set)
         self._day = date.min  # of the clients
         self._left_out = 0
@@ -51,8 +48,8 @@ class UsageLedger:
 
     @property
     def waiting(self) -> int:
-        """How many entries are to be written."""
-        return len(self._counts)
+        """How many counters are to be written."""
+        return self._waiting
 
     def count(self, organization_id: uuid.UUID, client: Client, coordinates: frozenset[str]) -> None:
         """Nothing; one request more."""
@@ -68,39 +65,66 @@ class UsageLedger:
                 known.add(client)
             else:
                 client = Client(OTHER, "")
-        self._add(Entry(organization_id, today, client, coordinates), 1)
+        uses = self._counts.setdefault(organization_id, {}).setdefault((today, client), {})
+        new = [one for one in coordinates if one not in uses]
+        # What is left halves with each organization that takes all it can: none shuts out the others.
+        fitting = max(0, (MAX_COUNTERS - self._waiting - self._held[organization_id] + 1) // 2)
+        if len(new) > fitting:
+            self._left_out += 1
+        uses.update(dict.fromkeys(new[:fitting], 0))
+        self._hold(organization_id, len(new[:fitting]))
+        for one in coordinates:
+            if one in uses:
+                uses[one] += 1
 
-    def _add(self, entry: Entry, requests: int) -> None:
-        if entry in self._counts:
-            self._counts[entry] += requests
-        elif len(self._counts) < MAX_ENTRIES:
-            self._counts[entry] = requests
-        else:
-            self._left_out += requests
+    def _hold(self, organization_id: uuid.UUID, more: int) -> None:
+        self._waiting += more
+        self._held[organization_id] += more
+        if not self._held[organization_id]:
+            del self._held[organization_id]
 
     async def flush(self) -> None:
         """Nothing; what was counted is in the database, or still here where that could not take it now.
 
-        SQL: per organization BEGIN, 2, COMMIT.
+        SQL: for each PIECE counters of an organization BEGIN, 2, COMMIT.
         """
-        counts, self._counts = self._counts, {}
         left_out, self._left_out = self._left_out, 0
         if left_out:
-            log.warning("the use of the schema by %d requests was not counted: too many different ones", left_out)
-        by_organization: defaultdict[uuid.UUID, dict[Entry, int]] = defaultdict(dict)
-        for entry, requests in counts.items():
-            by_organization[entry.organization_id][entry] = requests
-        for organization_id, entries in by_organization.items():
-            try:
-                await self._writes.run(_write, Actor.system(organization_id, _PURPOSE), entries)
-            except Exception as error:  # noqa: BLE001 - whatever it is, requests go on
-                is_kept = isinstance(error, AppError) and error.retryable
-                fate = "kept for later" if is_kept else "lost"
-                log.warning(
-                    "counts of the use of the schema were not written, and are %s: %s", fate, type(error).__name__
-                )
-                for entry, requests in entries.items() if is_kept else ():
-                    self._add(entry, requests)
+            log.warning("the use of the schema by %d requests was not counted in full: too many counters", left_out)
+        for organization_id in list(self._counts):
+            counts = self._counts.pop(organization_id)
+            while counts and await self._write(organization_id, counts):
+                continue
+            self._put_back(organization_id, counts)
+
+    async def _write(self, organization_id: uuid.UUID, counts: Counts) -> bool:
+        """Whether more can be written; a piece of the counts has been, and is gone from them, or is lost."""
+        piece = _taken(counts)
+        try:
+            actor = Actor.system(organization_id, _PURPOSE)
+            await self._writes.run(partial(usage_add, actor=actor, counts=piece))
+        except Exception as error:  # noqa: BLE001 - whatever it is, requests go on
+            is_kept = isinstance(error, AppError) and error.retryable
+            fate = "kept for later" if is_kept else "lost"
+            log.warning("counts of the use of the schema were not written, and are %s: %s", fate, type(error).__name__)
+            if is_kept:
+                for use, requests in piece.items():
+                    key = use.day, Client(use.client_name, use.client_version)
+                    counts.setdefault(key, {})[use.coordinate] = requests
+                return False
+        self._hold(organization_id, -len(piece))
+        return True
+
+    def _put_back(self, organization_id: uuid.UUID, counts: Counts) -> None:
+        """Nothing; what was not written is counted with what has come meanwhile."""
+        if not counts:
+            return
+        found = self._counts.setdefault(organization_id, {})
+        for key, kept in counts.items():
+            uses = found.setdefault(key, {})
+            self._hold(organization_id, -len(uses.keys() & kept.keys()))
+            for coordinate, requests in kept.items():
+                uses[coordinate] = uses.get(coordinate, 0) + requests
 
     def start(self) -> None:
         """Nothing; flushes every DRIFTGRAPH_USAGE_FLUSH_SECONDS from here on."""
@@ -119,10 +143,14 @@ class UsageLedger:
             await asyncio.wait([self._task], timeout=_LAST_SECONDS)
 
 
-def _write(actor: Actor, entries: Mapping[Entry, int]) -> None:
-    """Nothing; for a thread, since entries can be many and have many coordinates each."""
-    found: defaultdict[Use, int] = defaultdict(int)
-    for entry, requests in entries.items():
-        for coordinate in entry.coordinates:
-            found[Use(entry.day, coordinate, *entry.client)] += requests
-    usage_add(actor=actor, counts=found)
+def _taken(counts: Counts) -> dict[Use, int]:
+    """The counters of one piece, which are in `counts` no longer."""
+    found: dict[Use, int] = {}
+    while counts and len(found) < PIECE:
+        (day, client), uses = counts.popitem()
+        while uses and len(found) < PIECE:
+            coordinate, requests = uses.popitem()
+            found[Use(day, coordinate, *client)] = requests
+        if uses:
+            counts[day, client] = uses
+    return found

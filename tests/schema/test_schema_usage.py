@@ -20,6 +20,7 @@ from backend.accounts.models import Organization
 from backend.agents.models import AgentKind
 from backend.agents.services import agent_run_cancel, agent_run_start
 from backend.core.actor import Actor, Role
+from backend.core.errors import LockedOut
 from backend.core.tenancy import acting_for
 from backend.db.reads import Reads
 from backend.db.writes import WriteThreads
@@ -158,7 +159,7 @@ async def test_memory_is_bounded_and_what_is_left_out_is_told(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(ledger, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(ledger, "MAX_COUNTERS", 6)
     usage = UsageLedger(writes)
     for number in range(5):
         for _ in range(2):
@@ -168,7 +169,72 @@ async def test_memory_is_bounded_and_what_is_left_out_is_told(
     await usage.flush()
 
     assert await in_thread(_rows, organization) == {(f"A.a{number}", "web", "1", 2) for number in range(3)}
-    assert "by 4 requests was not counted" in caplog.text
+    assert "by 4 requests was not counted in full" in caplog.text
+    assert usage.waiting == 0
+
+
+async def test_an_organization_that_takes_all_it_can_leaves_room_for_others(
+    writes: WriteThreads,
+    organization: Organization,
+    other_organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_COUNTERS", 100)
+    usage = UsageLedger(writes)
+    for number in range(1_000):
+        usage.count(organization.id, Client("web", "1"), frozenset({f"A.a{number}", "A.id"}))
+    usage.count(other_organization.id, Client("web", "1"), frozenset({"A.a", "A.id"}))
+
+    assert usage.waiting == 50 + 2
+    await usage.flush()
+
+    assert ("A.id", "web", "1", 1_000) in await in_thread(_rows, organization)
+    assert await in_thread(_rows, other_organization) == {("A.a", "web", "1", 1), ("A.id", "web", "1", 1)}
+
+
+async def test_combinations_take_no_more_than_the_parts_they_combine(
+    writes: WriteThreads, organization: Organization
+) -> None:
+    usage = UsageLedger(writes)
+    parts = [f"A.a{number}" for number in range(10)]
+    for combination in range(1, 1_024):
+        chosen = frozenset(part for bit, part in enumerate(parts) if combination >> bit & 1)
+        usage.count(organization.id, Client("web", "1"), chosen)
+
+    assert usage.waiting == len(parts)
+    await usage.flush()
+
+    assert await in_thread(_rows, organization) == {(part, "web", "1", 512) for part in parts}
+
+
+async def test_counts_are_written_in_pieces_and_what_is_kept_is_added_to(
+    writes: WriteThreads, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a database that takes the first piece, and then none for a while, in which requests go on."""
+    monkeypatch.setattr(ledger, "PIECE", 2)
+    usage = UsageLedger(writes)
+    sizes: list[int] = []
+    is_locked = True
+
+    def adding(*, actor: Actor, counts: dict[Use, int]) -> int:
+        sizes.append(len(counts))
+        if is_locked and len(sizes) > 1:
+            usage.count(organization.id, Client("web", "1"), every)
+            raise LockedOut
+        return usage_add(actor=actor, counts=counts)
+
+    monkeypatch.setattr(ledger, "usage_add", adding)
+    every = frozenset(f"A.a{number}" for number in range(5))
+    usage.count(organization.id, Client("web", "1"), every)
+
+    await usage.flush()
+    assert usage.waiting == 5
+    is_locked = False
+    await usage.flush()
+
+    assert sizes == [2, 2, 2, 2, 1]
+    assert usage.waiting == 0
+    assert await in_thread(_rows, organization) == {(part, "web", "1", 2) for part in every}
 
 
 async def test_an_organization_has_so_many_clients_a_day(
