@@ -15,7 +15,8 @@ _FEW = 10  # rows that a list without a page is taken to have
 @strawberry.schema_directive(
     locations=[Location.FIELD_DEFINITION],
     name="cost",
-    description="What a field costs by itself; without it an object costs 1, and a scalar or an enum nothing.",
+    description="What a field costs by itself; without it an object costs 1, and a scalar or an enum nothing."
+    " Each condition of its filter costs 1 more.",
 )
 class Cost:
     weight: str = strawberry.directive_field("weight")

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from graphql import (
+    ArgumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
@@ -32,10 +33,12 @@ from graphql import (
 )
 from graphql.utilities import coerce_input_value, value_from_ast_untyped
 
+from schema.cost.conditions import FILTER, conditions_in, conditions_of, filter_variables
 from schema.cost.directives import Cost, ListSize
 from schema.cost.introspection import Introspection
 from schema.declared_field import DeclaredField
-from schema.execution.selection import Selection, collect, conditions_of
+from schema.execution.selection import Selection, collect
+from schema.execution.selection import conditions_of as directives_of
 
 _FEW = 10  # items of a list that says nothing of its size
 _COUNTS = ("totalCount", "totalCountPrecision")  # of a page, which is counted once for both
@@ -138,8 +141,10 @@ class Pricing:
     _lines: dict[tuple[str, ...], Line] | None = None  # where every field is to be told
     _rows: int | None = None  # of the root list, where it is not to be what it is asked for
     _introspection: Introspection = field(init=False)
+    _filters: frozenset[str] = field(init=False)  # variables
 
     def __post_init__(self) -> None:
+        self._filters = filter_variables(self.schema, self.operation)
         self._begin()
 
     def _begin(self) -> None:
@@ -229,7 +234,13 @@ class Pricing:
         if sets:
             cost += self._composite(kind.fields[selection.name].type, sets, (price.sized, count), path)
         statements = min(price.statements, count) if price.listed else price.statements
-        return self._told(path, cost * times, 0 if counted else statements)
+        return self._told(path, cost * times + self._conditions(selection), 0 if counted else statements)
+
+    def _conditions(self, selection: Selection) -> int:
+        for argument in selection.nodes[0].arguments or ():
+            if argument.name.value == FILTER:
+                return conditions_of(argument.value, self.variables, self._filters)
+        return 0
 
     def _composite(
         self,
@@ -284,48 +295,68 @@ def amount(value: Any, *, is_list: bool) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What of an operation's variables its price depends on: the amounts that some say, and the truth of others."""
+    """What of an operation's variables its price depends on: amounts, conditions of filters, and truth."""
 
     amounts: Mapping[str, bool] = field(default_factory=dict)  # whether it is a list; else it is an Int
     conditions: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)  # not coerced
+    filters: tuple[str, ...] = ()
 
     def values(self, raw: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Amounts and truth by name, the same ones in the same order each time; raw values need not be good."""
+        """Amounts, numbers of conditions and truth by name, the same ones in the same order each time.
+
+        Raw values need not be good.
+        """
         given = {**self.defaults, **raw} if raw and self.defaults else raw or self.defaults
         found: dict[str, Any] = {
             name: amount(given.get(name), is_list=is_list) for name, is_list in self.amounts.items()
         }
+        for name in self.filters:
+            found[name] = conditions_in(given.get(name))
         for name in self.conditions:
             found[name] = given.get(name) is True
         return found
 
 
 class _Arguments(Visitor):
-    """Finds the variables that are a whole argument, which alone can say a size."""
+    """Finds the variables that are a whole argument, which alone can say a size; and those in filters."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: set[str] = set()
+        self.in_filters: set[str] = set()
+        self._is_filter = False
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         values = (argument.value for argument in node.arguments or ())
         self.names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> None:
+        self._is_filter = node.name.value == FILTER
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        if self._is_filter:
+            self.in_filters.add(node.name.value)
+
+    def leave_argument(self, *_: Any) -> None:
+        self._is_filter = False
+
 
 def sizing_of(
     schema: GraphQLSchema, operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
 ) -> Sizing:
-    """What the price of a valid operation depends on: Int and list variables, and those of @skip and @include."""
+    """What the price of a valid operation depends on: Int and list variables, filters, and @skip and @include."""
     visitor = _Arguments()
     for node in (operation, *fragments.values()):
         visit(node, visitor)
+    filters = visitor.in_filters & filter_variables(schema, operation)
     amounts = {}
     for definition in operation.variable_definitions or ():
         name, kind = definition.variable.name.value, type_from_ast(schema, definition.type)
-        if name in visitor.names and (_is_list(kind) or get_named_type(kind) is GraphQLInt):
+        if name in visitor.names - filters and (_is_list(kind) or get_named_type(kind) is GraphQLInt):
             amounts[name] = _is_list(kind)
-    return Sizing(amounts, conditions_of(operation, fragments).variables, defaults(operation))
+    conditions = directives_of(operation, fragments).variables
+    return Sizing(amounts, conditions, defaults(operation), tuple(sorted(filters)))
 
 
 def defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from schema.small_cells import HIDDEN_BELOW, hidden_below
 UNEXECUTED = "none"
 """The way of what was refused before it was executed."""
 _VALUES_AT_ONCE = 4_000  # of an answer: so many at most come from PostgreSQL before their length is looked at
-_AT_ONCE = 4  # root fields that are made ready, or become text, before others have a turn
+_AT_ONCE = 4  # root fields that are made ready, or become text, before others have a turn; a costly one is as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,13 +270,16 @@ async def _texts(
         AnswerTooLarge: there is no room for them.
     """
     ready: dict[str, Ready] = {}
-    for number, (key, field_) in enumerate(form.plain.items(), 1):
+    work = 0
+    for key, field_ in form.plain.items():
+        if work >= _AT_ONCE:
+            await asyncio.sleep(0)
+            work = 0
         try:
             ready[key] = field_.ready(variables)
+            work += _AT_ONCE if ready[key].costly else 1
         except (NotPlain, AppError, GraphQLError):
-            continue  # the executor makes the error
-        finally:
-            await _let_others(number)
+            work += _AT_ONCE  # all conditions but one may have been translated; the executor makes the error
     queries = _queries(list(ready.values()), room)
     last = len(ready) == len(form.keys)
     results = await context.snapshot.texts(queries, last=last) if queries else []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -25,12 +26,15 @@ from schema.cost.directives import Cost, ListSize
 from schema.execution.core import coerced
 from schema.execution.documents import prepare
 from tests import factories as make
+from tests.api import Api
 from tests.asgi import asking, bearer
 from tests.threads import in_thread
 from tests.unit.counted_work import counted
 
 QUERIES = core_schema().query_type.fields  # type: ignore[union-attr]  # a schema has queries
 PAGE = "query($n: Int) { payers(first: $n) { nodes { id name } } }"
+
+FILTERED = "query($f: DriftEventFilter) { driftEvents(first: 0, filter: $f) { nodes { id } } }"
 
 
 @pytest.fixture
@@ -101,12 +105,61 @@ def _price(document: str, **variables: Any) -> int:
         ('{ __type(name: "Viewer") { fields { name type { name ofType { name ofType { name } } } } } }', {}, 22),
         ('{ __type(name: "Nothing") { fields { name } } }', {}, 1),
         ("query($n: String!) { __type(name: $n) { name } }", {"n": "Viewer"}, 2),
+        (FILTERED, {}, 1),
+        (FILTERED, {"f": None}, 1),
+        (FILTERED, {"f": {}}, 1),
+        (FILTERED, {"f": "no filter"}, 1),
+        (FILTERED, {"f": {"harmful": {"eq": True}, "severity": {"gt": "LOW", "in": ["LOW", "HIGH"]}}}, 1 + 3),
+        (FILTERED, {"f": {"or": [{"payer": {"code": {"eq": f"{n}"}}} for n in range(96)]}}, 1 + 96),
+        (FILTERED, {"f": {"not": {"nothing": {"in": []}, "and": [{}, {"x": 1}]}}}, 1 + 3),
+        (FILTERED, {"f": [{"x": 1}, {"y": [[{}]]}]}, 1 + 2),
+        ("{ driftEvents(first: 0, filter: null) { nodes { id } } }", {}, 1),
+        ("{ driftEvents(first: 0, filter: {}) { nodes { id } } }", {}, 1),
+        ("{ driftEvents(first: 0, filter: {severity: {gt: LOW, in: [LOW, HIGH]}}) { nodes { id } } }", {}, 1 + 2),
+        ("{ driftEvents(first: 0, filter: {and: [{}, {}], harmful: {}}) { nodes { id } } }", {}, 1 + 3),
+        ("query($f: DriftEventFilter = {harmful: {eq: true}}) { driftEvents(first: 2, filter: $f) { nodes { id } } }",
+         {}, 1 + 2 + 1),
+        (("query($f: DriftEventFilter!, $s: [DriftSeverity!], $n: Int) { driftEvents(first: $n, filter:"
+         " {or: [$f, {severity: {in: $s}}, {and: [{severity: {in: $s}}, $f]}]}) { nodes { id } } }"),
+         {"f": {"harmful": {"eq": True}, "status": {"ne": "NEW"}}, "s": ["LOW"] * 9, "n": 0}, 1 + 2 + 1 + 1 + 2),
     ],
 )  # fmt: skip
 def test_a_price_follows_from_the_declarations_and_the_values_of_variables(
     document: str, variables: dict[str, Any], cost: int
 ) -> None:
     assert _price(document, **variables) == cost
+
+
+@pytest.mark.parametrize("number", [100, 101])
+async def test_the_conditions_of_a_price_are_those_that_are_limited(api: Api, number: int) -> None:
+    parts = [{}, {"harmful": {}}, {"payer": {"code": {"in": ["a", "b"]}}}, *[{"harmful": {"eq": True}}] * (number - 4)]
+    filtered: dict[str, Any] = {"f": {"or": parts, "harmful": {"ne": True}}}
+
+    answer = await api(FILTERED, **filtered)
+
+    assert _price(FILTERED, **filtered) == 1 + number
+    assert answer.codes == (["BAD_USER_INPUT"] if number > 100 else [])
+
+
+def test_prices_are_known_again_by_the_number_of_conditions() -> None:
+    prepared = prepare(FILTERED, None)
+
+    prices = [prepared.price({"f": {name: {"eq": value}}}) for name in ("harmful", "payer") for value in range(9)]
+
+    assert all(price is prices[0] for price in prices)
+
+
+async def test_the_dry_run_tells_the_price_of_conditions(api: Api) -> None:
+    filtered = {"f": {"harmful": {"eq": True}, "severity": {"gt": "LOW"}}}
+
+    told = await api.data(
+        "query($d: String!, $v: String) { cost(document: $d, variables: $v) { requested fields { path cost } } }",
+        d=FILTERED,
+        v=json.dumps(filtered),
+    )
+
+    assert told["cost"]["requested"] == _price(FILTERED, **filtered) == 3
+    assert {"path": "driftEvents", "cost": 3} in told["cost"]["fields"]
 
 
 _EVERY_PLACE = """

@@ -26,6 +26,7 @@ from schema.relay.node import NodeKinds
 # but the form of its document keeps that in memory.
 _PLANS, _PLANS_BYTES = 512, 16_000_000
 _BOUNDS, _BOUNDS_BYTES = 1_000, 4_000_000
+_FEW_PARAMETERS = 16  # of a root field: those of a page with some conditions
 _numbers = count()
 _KEPT = frozenset({str, int, bool, type(None), EllipsisType})  # values of variables by which arguments are known again
 
@@ -53,6 +54,13 @@ class Ready:
 
     plan: Plan
     parameters: tuple[list[str | None], ...]
+    is_new: bool
+    """Whether the plan was made for this request."""
+
+    @property
+    def costly(self) -> bool:
+        """Whether it took long enough that others should have a turn."""
+        return self.is_new or sum(map(len, self.parameters)) > _FEW_PARAMETERS
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +84,8 @@ class PlainField:
         if root is not None:
             bounds = (root, *bounds)
         key = (self.number, tuple(bound.shape for bound in bounds))
-        plan = _SHARED.get(key, lambda: self._plan(bounds))
+        known = _SHARED.peek(key)
+        plan = known or _SHARED.get(key, lambda: self._plan(bounds))
         return Ready(
             plan,
             tuple(
@@ -86,6 +95,7 @@ class PlainField:
                 ]
                 for query in plan.queries
             ),
+            is_new=known is None,
         )
 
     def _plan(self, bounds: tuple[Bound, ...]) -> Plan:
