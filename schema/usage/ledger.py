@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import islice
 
 from django.conf import settings
 
@@ -28,7 +29,7 @@ MAX_CLIENTS = 100  # of an organization and a day; the others are "other"
 _LAST_SECONDS = 5.0  # that the server waits for the last flush when it stops
 _PURPOSE = "usage"
 
-Counts = dict[tuple[date, Client], dict[str, int]]
+Counts = dict[tuple[date, Client], Counter[str]]
 """Requests by the day and the client, and by the coordinates that they used."""
 
 
@@ -65,17 +66,20 @@ class UsageLedger:
                 known.add(client)
             else:
                 client = Client(OTHER, "")
-        uses = self._counts.setdefault(organization_id, {}).setdefault((today, client), {})
-        new = [one for one in coordinates if one not in uses]
+        uses = self._counts.setdefault(organization_id, {}).setdefault((today, client), Counter())
+        if new := coordinates.difference(uses):
+            coordinates = coordinates - new | self._fitting(organization_id, new)
+        uses.update(coordinates)
+
+    def _fitting(self, organization_id: uuid.UUID, new: frozenset[str]) -> frozenset[str]:
+        """Those of the new coordinates that there is room for, which they have from now on."""
         # What is left halves with each organization that takes all it can: none shuts out the others.
-        fitting = max(0, (MAX_COUNTERS - self._waiting - self._held[organization_id] + 1) // 2)
-        if len(new) > fitting:
+        room = max(0, (MAX_COUNTERS - self._waiting - self._held[organization_id] + 1) // 2)
+        if len(new) > room:
             self._left_out += 1
-        uses.update(dict.fromkeys(new[:fitting], 0))
-        self._hold(organization_id, len(new[:fitting]))
-        for one in coordinates:
-            if one in uses:
-                uses[one] += 1
+            new = frozenset(islice(new, room))
+        self._hold(organization_id, len(new))
+        return new
 
     def _hold(self, organization_id: uuid.UUID, more: int) -> None:
         self._waiting += more
@@ -110,7 +114,7 @@ class UsageLedger:
             if is_kept:
                 for use, requests in piece.items():
                     key = use.day, Client(use.client_name, use.client_version)
-                    counts.setdefault(key, {})[use.coordinate] = requests
+                    counts.setdefault(key, Counter())[use.coordinate] = requests
                 return False
         self._hold(organization_id, -len(piece))
         return True
@@ -121,10 +125,9 @@ class UsageLedger:
             return
         found = self._counts.setdefault(organization_id, {})
         for key, kept in counts.items():
-            uses = found.setdefault(key, {})
+            uses = found.setdefault(key, Counter())
             self._hold(organization_id, -len(uses.keys() & kept.keys()))
-            for coordinate, requests in kept.items():
-                uses[coordinate] = uses.get(coordinate, 0) + requests
+            uses.update(kept)
 
     def start(self) -> None:
         """Nothing; flushes every DRIFTGRAPH_USAGE_FLUSH_SECONDS from here on."""
