@@ -29,7 +29,7 @@ MAX_CLIENTS = 100  # of an organization and a day; the others are "other"
 _LAST_SECONDS = 5.0  # that the server waits for the last flush when it stops
 _PURPOSE = "usage"
 
-Counts = dict[tuple[date, Client], Counter[str]]
+Counts = defaultdict[tuple[date, Client], Counter[str]]
 """Requests by the day and the client, and by the coordinates that they used."""
 
 
@@ -38,7 +38,7 @@ class UsageLedger:
 
     def __init__(self, writes: WriteThreads) -> None:
         self._writes = writes
-        self._counts: dict[uuid.UUID, Counts] = {}
+        self._counts: defaultdict[uuid.UUID, Counts] = defaultdict(lambda: defaultdict(Counter))
         self._held: Counter[uuid.UUID] = Counter()  # counters by organization, with those that are being written
         self._waiting = 0  # of all organizations
         self._clients: defaultdict[uuid.UUID, set[Client]] = defaultdict(set)
@@ -66,7 +66,7 @@ class UsageLedger:
                 known.add(client)
             else:
                 client = Client(OTHER, "")
-        uses = self._counts.setdefault(organization_id, {}).setdefault((today, client), Counter())
+        uses = self._counts[organization_id][today, client]
         if new := coordinates.difference(uses):
             coordinates = coordinates - new | self._fitting(organization_id, new)
         uses.update(coordinates)
@@ -114,7 +114,7 @@ class UsageLedger:
             if is_kept:
                 for use, requests in piece.items():
                     key = use.day, Client(use.client_name, use.client_version)
-                    counts.setdefault(key, Counter())[use.coordinate] = requests
+                    counts[key][use.coordinate] = requests
                 return False
         self._hold(organization_id, -len(piece))
         return True
@@ -123,9 +123,9 @@ class UsageLedger:
         """Nothing; what was not written is counted with what has come meanwhile."""
         if not counts:
             return
-        found = self._counts.setdefault(organization_id, {})
+        found = self._counts[organization_id]
         for key, kept in counts.items():
-            uses = found.setdefault(key, Counter())
+            uses = found[key]
             self._hold(organization_id, -len(uses.keys() & kept.keys()))
             uses.update(kept)
 
