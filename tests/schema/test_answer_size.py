@@ -1,5 +1,6 @@
 """No answer has more bytes of data than it may: it is given up before it is whole, whoever makes it."""
 
+import asyncio
 import dataclasses
 
 import orjson
@@ -13,6 +14,7 @@ from backend.core.tenancy import acting_for
 from backend.db.pipeline import Parts, Pipelines, Room, TextQuery
 from backend.db.reads import Reads, connection_url
 from backend.db.writes import WriteThreads
+from schema.http.messages import Message, Response
 from tests import factories as make
 from tests.api import Api
 from tests.asgi import asking, bearer
@@ -110,3 +112,25 @@ async def test_what_is_given_up_is_paid_in_full(
     assert refused.json()["data"] is None
     costs = [one.json()["extensions"]["cost"] for one in (whole, refused)]
     assert costs[0]["actual"] < costs[0]["requested"] == costs[1]["actual"] == costs[1]["requested"]
+
+
+async def test_a_large_answer_goes_in_pieces_and_is_let_go_where_nobody_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "ENVIRONMENT", dataclasses.replace(settings.ENVIRONMENT, send_seconds=0.01))
+    taken: list[bytes] = []
+
+    async def taking(message: Message) -> None:
+        taken.append(message.get("body", b""))
+        assert message["type"] == "http.response.start" or message["more_body"] == (len(b"".join(taken)) < len(body))
+
+    async def stuck(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    body = bytes(range(256)) * 1_000
+    await Response(200, body).send(taking)
+    assert b"".join(taken) == body
+    assert max(map(len, taken)) == 65_536
+
+    await Response(200, body).send(stuck)  # returns
