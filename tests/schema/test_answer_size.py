@@ -134,3 +134,18 @@ async def test_a_large_answer_goes_in_pieces_and_is_let_go_where_nobody_takes_it
     assert max(map(len, taken)) == 65_536
 
     await Response(200, body).send(stuck)  # returns
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("way", ["auto"], indirect=True)
+async def test_what_may_stand_below_one_row_does_not_come_in_one_cell(api: Api) -> None:
+    """Nobody can stop PostgreSQL in the middle of a cell."""
+    document = """query($n: Int!) { agents(first: 1) { nodes {
+        runs(first: 100) { nodes { findings(first: $n) { nodes { id rule } } } } } } }"""
+
+    few, many = await api(document, n=99), await api(document, n=100)
+    more = await api(document.replace("id rule", "id rule title"), n=100)
+
+    assert [len(answer.statements) for answer in (few, many, more)] == [1, 1, 3]
+    assert few.data == many.data
+    assert len(more.data["agents"]["nodes"][0]["runs"]["nodes"]) == _MANY

@@ -22,6 +22,7 @@ from schema.execution.sqljson.plans import PagePlan, Plan, RowPlan
 from schema.relay.ids import decode_id, decode_id_of
 from schema.relay.node import NodeKinds
 
+VALUES_OF_A_ROW = 20_000  # with all below it; what may have more is made by the executor
 # Of a process: numbers, and bytes of memory as estimated. The keys have a root field's number in its place, so nothing
 # but the form of its document keeps that in memory.
 _PLANS, _PLANS_BYTES = 512, 16_000_000
@@ -79,6 +80,7 @@ class PlainField:
 
         Raises:
             AppError, GraphQLError: the arguments are not good; the executor says so to the client.
+            NotPlain: one row could have more below it than may come in one cell, whose length nobody can limit.
         """
         bounds = tuple([self._bound(use, variables) for use in self.uses[root is not None :]])
         if root is not None:
@@ -86,6 +88,8 @@ class PlainField:
         key = (self.number, tuple(bound.shape for bound in bounds))
         known = _SHARED.peek(key)
         plan = known or _SHARED.get(key, lambda: self._plan(bounds))
+        if plan.values[1] > VALUES_OF_A_ROW:
+            raise NotPlain("many values in a row")
         return Ready(
             plan,
             tuple(
