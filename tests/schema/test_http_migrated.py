@@ -56,7 +56,7 @@ def holder(database: str) -> Iterator[Holder]:
 
 def _alter(holder: Holder, length: int) -> None:
     """Another type, without a rewrite of the table, of which snapshots from before would see nothing."""
-    holder.execute(f"ALTER TABLE agent_run ALTER commit TYPE varchar({length})")  # type: ignore[call-overload]
+    holder.execute(f"ALTER TABLE agent_run ALTER commit TYPE varchar({length})")  # type: ignore[call-overload]  # a number of ours
     holder.commit()
 
 
