@@ -31,9 +31,9 @@ async def ticks() -> AsyncIterator[list[int]]:
 
 
 def _noting(seen: list[int], ticks: list[int], call: Callable[..., Any]) -> Callable[..., Any]:
-    def noting(*arguments: Any) -> Any:
+    def noting(*arguments: Any, **named: Any) -> Any:
         seen.append(ticks[0])
-        return call(*arguments)
+        return call(*arguments, **named)
 
     return noting
 

@@ -286,7 +286,7 @@ def test_no_long_text_is_kept_for_each_of_many_keys(monkeypatch: pytest.MonkeyPa
 
     results = dry_run._results()
     for number in range(16):
-        results.get(("x" * 1_000_000, str(number), None), lambda: (1, []))
+        results.get(("x" * 1_000_000, str(number), None), lambda: (1, 1, []))
     assert 1 < len(results) <= 4
 
     before = scanner._remembered.cache_info().currsize
