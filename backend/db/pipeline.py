@@ -219,7 +219,8 @@ def _exchange(pgconn: PGconn, parts: Mapping[int, Parts]) -> Generator[Wait, Rea
             pgconn.consume_input()
     found: list[PGresult] = []
     ended = False  # a statement's results end with none
-    _take_in_parts(pgconn, parts.get(0))
+    if parts:
+        _take_in_parts(pgconn, parts.get(0))
     while True:
         while pgconn.is_busy():
             yield Wait.R
@@ -229,7 +230,8 @@ def _exchange(pgconn: PGconn, parts: Mapping[int, Parts]) -> Generator[Wait, Rea
             if ended:
                 raise psycopg.OperationalError("the connection was lost in a pipeline")
             ended = True
-            _take_in_parts(pgconn, parts.get(len(found)))
+            if parts:
+                _take_in_parts(pgconn, parts.get(len(found)))
             continue
         ended = False
         if result.status == _SYNC:

@@ -1,5 +1,6 @@
 """The connections of a process to one server that it reads from, and what makes them alike."""
 
+import asyncio
 import time
 import uuid
 from typing import Any
@@ -40,6 +41,7 @@ class ReadPool:
         if not (capabilities.has_send_close_prepared() and capabilities.has_stream_chunked()):
             raise ImproperlyConfigured("It needs libpq 17 or later, which psycopg[binary] brings along: install that.")
         prepares = settings.ENVIRONMENT.prepared_statements
+        self._giving: set[asyncio.Task[None]] = set()
         self.shares = Shares(size, share=max(1, int(size * settings.ENVIRONMENT.organization_read_share)))
         self.pipelines = Pipelines(keep=_PREPARED if prepares else 0, after=_PREPARE_AFTER)
         self.connections: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
@@ -71,6 +73,7 @@ class ReadPool:
 
     async def close(self) -> None:
         """Closes every connection."""
+        await asyncio.gather(*self._giving)
         await self.connections.close()
 
     async def lend(self, organization_id: uuid.UUID | None, seconds: float) -> "AsyncConnection[Row]":
@@ -100,8 +103,17 @@ class ReadPool:
         """Whether some that may have a connection wait for it to be made: the server is away, or slow to take it."""
         return self.connections.get_stats()["requests_waiting"] > 0
 
-    async def give_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
-        """Nothing; not to be cancelled, for psycopg's pool waits for a lock and would lose the connection."""
+    def give_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
+        """Nothing; the connection is back in the next turn of the event loop, or soon after.
+
+        A task of its own does it, which nobody cancels: psycopg's pool may wait for its lock, and would lose the
+        connection of a giver that is cancelled meanwhile. Nor does anybody wait for it.
+        """
+        giving = asyncio.create_task(self._put_back(connection, organization_id))
+        self._giving.add(giving)
+        giving.add_done_callback(self._giving.discard)
+
+    async def _put_back(self, connection: "AsyncConnection[Row]", organization_id: uuid.UUID | None) -> None:
         try:
             await self.connections.putconn(connection)
         finally:

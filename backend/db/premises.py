@@ -1,7 +1,6 @@
 """What an operation takes for granted while it reads, and what is done where that is no longer so."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,6 +36,8 @@ async def begun_anew(operation: Callable[[], Awaitable[T]]) -> T:
         Unavailable: that was so three times.
     """
     for _ in range(_BEGINNINGS):
-        with suppress(AnswerOutdated):
+        try:
             return await operation()
+        except AnswerOutdated:
+            continue
     raise Unavailable

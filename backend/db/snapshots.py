@@ -313,7 +313,7 @@ class Snapshot:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        await self._pool.give_back(connection, self._organization_id)
+        self._pool.give_back(connection, self._organization_id)
         if not is_outdated_plan(error):
             await self._pool.connections.check()
 
@@ -339,9 +339,8 @@ class Snapshot:
         interrupted, self._interrupted = self._interrupted, False
         if connection is None:
             return
-        # The pool may have to wait, and loses a connection whose giver is cancelled meanwhile.
         if not interrupted and connection.pgconn.transaction_status == TransactionStatus.IDLE:  # it is an int
-            await asyncio.shield(self._pool.give_back(connection, self._organization_id))
+            self._pool.give_back(connection, self._organization_id)
         else:
             await asyncio.shield(self._give_back(connection, interrupted=interrupted))
 
@@ -356,7 +355,7 @@ class Snapshot:
         except psycopg.Error:
             await connection.close()  # the pool replaces it
         finally:
-            await self._pool.give_back(connection, self._organization_id)
+            self._pool.give_back(connection, self._organization_id)
 
 
 _NUMBERED: LeastRecent[str, bytes] = LeastRecent(

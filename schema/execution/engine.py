@@ -4,8 +4,7 @@ A query can take two ways: its plain root fields are made by SQL, the others by 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,22 +90,22 @@ async def execute(prepared: Prepared, raw_variables: Mapping[str, Any] | None, c
         return Answer(None, prepared.errors)
     HIDDEN_BELOW.set(hidden_below(context.principal))
     try:
-        with _cancelled_from_outside_alone():
-            answer = await _executed(prepared, prepared.coercion, raw_variables, context)
+        answer = await _executed(prepared, prepared.coercion, raw_variables, context)
     except AnswerTooLarge as error:
         answer = _too_large(error, (), "sql")
+    except asyncio.CancelledError:
+        _unless_told_to_stop()
+        raise
     return await _accounted(prepared, prepared.coercion, raw_variables, context, answer)
 
 
-@contextmanager
-def _cancelled_from_outside_alone() -> Iterator[None]:
-    """Who waits for something that was cancelled has no answer, and must hear of it: it was not told to stop itself."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
+def _unless_told_to_stop() -> None:
+    """Raises RuntimeError where a cancellation is not ours.
+
+    Who waits for something that was cancelled has no answer, and must hear of it: it was not told to stop itself.
+    """
+    task = asyncio.current_task()
+    if task is not None and not task.cancelling():
         raise RuntimeError("what the operation waited for was cancelled") from None
 
 
@@ -127,8 +126,11 @@ class Subscribed:
         """
         HIDDEN_BELOW.set(hidden_below(context.principal))
         run = executor(self.prepared.schema, self.prepared.operation, self.prepared.fragments, self.variables, context)
-        with _cancelled_from_outside_alone():
+        try:
             result = await event_result(run, event)
+        except asyncio.CancelledError:
+            _unless_told_to_stop()
+            raise
         _refuse_unusable(result)
         return await _accounted(self.prepared, self.coercion, self.raw_variables, context, _answer(result, "reference"))
 
@@ -303,9 +305,8 @@ def _queries(ready: Sequence[Ready], room: Room) -> list[TextQuery]:
     is_large = sum([one.plan.values[0] * one.plan.values[1] for one in ready]) > _VALUES_AT_ONCE
     found = []
     for one in ready:
-        at_once = max(1, _VALUES_AT_ONCE // (one.plan.values[1] or 1))
         for query, parameters in zip(one.plan.queries, one.parameters, strict=True):
-            parts = Parts(at_once, room) if is_large else None
+            parts = Parts(max(1, _VALUES_AT_ONCE // (one.plan.values[1] or 1)), room) if is_large else None
             found.append(TextQuery(query.text, parameters, parts=parts))
     return found
 

@@ -141,9 +141,11 @@ def is_for_reference(kind: OperationType, conditions: Conditions, raw_variables:
 
     That is one of a directive that we do not know, or null, which is an error where it is met.
     """
-    given = raw_variables or {}
-    is_null = any(name in given and given[name] is None for name in conditions.variables)
-    return kind is not OperationType.QUERY or conditions.others or is_null
+    if kind is not OperationType.QUERY or conditions.others:
+        return True
+    if not conditions.variables or not raw_variables:
+        return False
+    return any(name in raw_variables and raw_variables[name] is None for name in conditions.variables)
 
 
 def conditions_of(operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]) -> Conditions:
