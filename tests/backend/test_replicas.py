@@ -17,6 +17,7 @@ from backend.db.reads import Reads, connection_url
 from backend.db.replicas import NotOnReplica, Position, Replica, ReplicaSnapshot, position_after
 from tests import server
 from tests.environment import EXTERNAL
+from tests.pools import held_at_last
 from tests.standby import Standby, is_read, standby
 from tests.threads import in_thread
 
@@ -191,7 +192,7 @@ async def test_what_an_organization_reads_beyond_its_share_of_the_replica_is_for
         async with _snapshot(both, other_organization) as other:
             assert await other.rows("SELECT 1") == [(1,)]
 
-    assert _replica(both)._pool.shares.held == 0
+    assert await held_at_last(_replica(both)._pool.shares, 0) == 0
 
 
 async def test_what_the_replica_does_not_have_yet_is_for_the_primary(both: Reads, organization: Organization) -> None:
