@@ -6,7 +6,7 @@ import orjson
 
 from backend.db.pipeline import Room
 
-_LEVELS = 4  # the data, a root field, its list and each item of it
+_LEVELS = 3  # the data, a root field and its list, whose items are made whole
 
 
 def json_within(value: Any, room: Room, levels: int = _LEVELS) -> bytes:
