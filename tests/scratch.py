@@ -34,3 +34,12 @@ def execute(database: str, *statements: str) -> None:
     with psycopg.connect(server.url("postgres", database), autocommit=True) as superuser:
         for statement in statements:
             superuser.execute(statement)  # type: ignore[call-overload]  # texts of tests
+
+
+@contextmanager
+def database_with_other_forms() -> Iterator[str]:
+    """A scratch database in which numbers and moments have other texts than those that answers are made of."""
+    with scratch_database() as name:
+        for setting in ("extra_float_digits = -3", "timezone = 'Asia/Tokyo'", "datestyle = 'German'"):
+            execute(name, f"ALTER DATABASE {name} SET {setting}")
+        yield name

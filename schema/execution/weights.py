@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from graphql import (
     FieldNode,
     FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLNamedType,
     GraphQLObjectType,
     GraphQLSchema,
@@ -69,7 +70,9 @@ class _Expansion:
     def _node(self, kind: GraphQLObjectType, node: SelectionNode) -> int:
         if isinstance(node, FieldNode):
             return self._field(kind, node)
-        fragment = node if isinstance(node, InlineFragmentNode) else self._fragments[node.name.value]  # type: ignore[attr-defined]  # a spread
+        fragment = self._fragments[node.name.value] if isinstance(node, FragmentSpreadNode) else node
+        if not isinstance(fragment, (FragmentDefinitionNode, InlineFragmentNode)):
+            raise TypeError(type(fragment).__name__)
         return self.of(kind, fragment.selection_set) if applies(self._schema, fragment.type_condition, kind) else 0
 
     def _field(self, kind: GraphQLObjectType, node: FieldNode) -> int:

@@ -19,7 +19,7 @@ from backend.db.snapshots import Snapshot, SnapshotEnded
 from tests import server
 from tests.locking import until_waited_for
 from tests.pools import all_come_back
-from tests.scratch import execute, scratch_database
+from tests.scratch import database_with_other_forms
 from tests.threads import in_thread
 
 
@@ -309,9 +309,7 @@ async def test_who_is_cancelled_leaves_the_others_with_an_answer(
 
 async def test_numbers_and_moments_look_the_same_whatever_the_database_has_set(database: str) -> None:
     forms = TextQuery(b"SELECT (0.1::float8 + 0.2::float8)::text, 'epoch'::timestamptz::text")
-    with scratch_database() as name:
-        for setting in ("extra_float_digits = -3", "timezone = 'Asia/Tokyo'", "datestyle = 'German'"):
-            execute(name, f"ALTER DATABASE {name} SET {setting}")
+    with database_with_other_forms() as name:
         reads = Reads(server.url("app", name), size=1)
         await reads.open()
         for last in (True, False):

@@ -19,7 +19,7 @@ from backend.db.pipeline import TextQuery
 from backend.db.reads import Reads
 from tests import factories as make
 from tests.pooling import NEEDS_PGBOUNCER, pooled
-from tests.scratch import execute, scratch_database
+from tests.scratch import database_with_other_forms
 from tests.serving import serving
 from tests.threads import in_thread
 
@@ -112,17 +112,14 @@ async def test_numbers_and_moments_look_the_same_whatever_the_database_has_set(
 ) -> None:
     monkeypatch.setattr(settings, "ENVIRONMENT", replace(settings.ENVIRONMENT, prepared_statements=False))
     forms = TextQuery(b"SELECT (0.1::float8 + 0.2::float8)::text, 'epoch'::timestamptz::text")
-    with scratch_database() as name:
-        for setting in ("extra_float_digits = -3", "timezone = 'Asia/Tokyo'", "datestyle = 'German'"):
-            execute(name, f"ALTER DATABASE {name} SET {setting}")
-        with pooled(name) as variables:
-            reads = Reads(variables["DRIFTGRAPH_DATABASE_URL"], size=2)
-            await reads.open()
-            for last in (True, False):
-                async with reads.snapshot(None) as snapshot:
-                    found = await snapshot.texts([forms], last=last)
-                    assert found == [[(b"0.30000000000000004", b"1970-01-01 00:00:00+00")]]
-            await reads.close()
+    with database_with_other_forms() as name, pooled(name) as variables:
+        reads = Reads(variables["DRIFTGRAPH_DATABASE_URL"], size=2)
+        await reads.open()
+        for last in (True, False):
+            async with reads.snapshot(None) as snapshot:
+                found = await snapshot.texts([forms], last=last)
+                assert found == [[(b"0.30000000000000004", b"1970-01-01 00:00:00+00")]]
+        await reads.close()
 
 
 async def test_no_setting_of_a_transaction_is_met_by_the_next(
